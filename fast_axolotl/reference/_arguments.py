@@ -1,0 +1,45 @@
+"""Checks of the arguments that are not rows: sizes, sides, outputs."""
+
+import operator
+import sys
+from typing import Any
+
+OUTPUTS = ("lists", "numpy", "torch", "arrow")
+
+
+def size(name: str, value: Any, minimum: int = 0) -> int:
+    """Return `value` as an int between `minimum` and `sys.maxsize`.
+
+    Raises:
+        TypeError: `value` is not an int (nor has `__index__`).
+        ValueError: it is below `minimum`.
+        OverflowError: it is above `sys.maxsize`.
+    """
+    try:
+        found = operator.index(value)
+    except TypeError:
+        if hasattr(type(value), "__index__"):
+            raise
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}") from None
+    if found < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {_shown(found)}")
+    if found > sys.maxsize:
+        raise OverflowError(f"{name} must be at most {sys.maxsize}, got {_shown(found)}")
+    return found
+
+
+def _shown(value: int) -> str:
+    # str() of an int with thousands of digits is an error of its own (sys.set_int_max_str_digits).
+    bits = value.bit_length()
+    return str(value) if bits <= 128 else f"an int of {bits} bits"
+
+
+def output(value: Any) -> str:
+    """Return `value` if it names an output.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if isinstance(value, str) and value in OUTPUTS:
+        return value
+    raise ValueError(f"output must be 'lists', 'numpy', 'torch' or 'arrow', not {value!r}")

@@ -1,0 +1,95 @@
+"""Rows of any accepted layout, as a list of lists."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+# What a str would be read as is never what was meant; the others have no order.
+_TEXT = (str, bytes, bytearray, memoryview)
+
+
+def token_rows(name: str, rows: Any) -> list[list[Any]]:
+    """Return `rows` as a list of lists that share the elements of the input.
+
+    A list of lists comes back as it is; every other layout is copied:
+    tuples and other sequences, 1-D and 2-D NumPy arrays of integers, Arrow lists of integers.
+
+    Raises:
+        TypeError: `rows`, or one of them, is not a sequence of integers.
+        ValueError: an Arrow array holds a null, or an array has the wrong number of dimensions.
+    """
+    if type(rows) is not list:
+        rows = _outer(name, rows)
+    if set(map(type, rows)) <= {list}:
+        return rows  # type: ignore[no-any-return]
+    return [row if type(row) is list else _inner(name, i, row) for i, row in enumerate(rows)]
+
+
+def _outer(name: str, rows: Any) -> list[Any]:
+    if type(rows) is tuple:
+        return list(rows)
+    if is_arrow(rows):
+        return _arrow_lists(name, rows)
+    if _is_ndarray(rows):
+        if rows.ndim != 2:
+            raise ValueError(f"{name} must have 2 dimensions as an array, not {rows.ndim}")
+        if rows.dtype.kind not in "iub":
+            raise TypeError(f"{name} must be an array of integers, not of {rows.dtype}")
+        return rows.tolist()  # type: ignore[no-any-return]
+    if isinstance(rows, Sequence) and not isinstance(rows, _TEXT):
+        return list(rows)
+    raise TypeError(
+        f"{name} must be a list of rows, a 2-D integer array or an Arrow list array, "
+        f"not {type(rows).__name__}"
+    )
+
+
+def _inner(name: str, i: int, row: Any) -> list[Any]:
+    if type(row) is tuple:
+        return list(row)
+    if _is_ndarray(row):
+        if row.ndim != 1:
+            raise ValueError(f"{name}[{i}] must have 1 dimension as an array, not {row.ndim}")
+        if row.dtype.kind not in "iub":
+            raise TypeError(f"{name}[{i}] must be an array of integers, not of {row.dtype}")
+        return row.tolist()  # type: ignore[no-any-return]
+    if isinstance(row, Sequence) and not isinstance(row, _TEXT):
+        return list(row)
+    raise TypeError(
+        f"{name}[{i}] must be a list, a tuple or a 1-D integer array, not {type(row).__name__}"
+    )
+
+
+def _is_ndarray(value: Any) -> bool:
+    # An array can only be met where numpy is loaded already.
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray)
+
+
+def is_arrow(value: Any) -> bool:
+    """Whether `value` offers the Arrow PyCapsule interface (array or stream)."""
+    kind = type(value)
+    return hasattr(kind, "__arrow_c_array__") or hasattr(kind, "__arrow_c_stream__")
+
+
+def arrow_array(name: str, value: Any) -> Any:
+    """Return `value` as a `pyarrow.ChunkedArray`, whichever library it comes from.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+        ValueError: the capsule can't be imported.
+    """
+    try:
+        import pyarrow
+    except ImportError:
+        raise ImportError(
+            f"{name} is an Arrow array: install pyarrow (pip install pyarrow) to read it"
+        ) from None
+    if isinstance(value, pyarrow.ChunkedArray):
+        return value
+    if not isinstance(value, pyarrow.Array):
+        if hasattr(type(value), "__arrow_c_array__"):
+            value = pyarrow.array(value)
+        else:
+            return pyarrow.chunked_array(value)
+    return pyarrow.chunked_array([value], type=value.type)
