@@ -15,17 +15,26 @@ def size(name: str, value: Any, minimum: int = 0) -> int:
         ValueError: it is below `minimum`.
         OverflowError: it is above `sys.maxsize`.
     """
-    try:
-        found = operator.index(value)
-    except TypeError:
-        if hasattr(type(value), "__index__"):
-            raise
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}") from None
+    found = integer(name, value)
     if found < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {_shown(found)}")
     if found > sys.maxsize:
         raise OverflowError(f"{name} must be at most {sys.maxsize}, got {_shown(found)}")
     return found
+
+
+def integer(name: str, value: Any) -> int:
+    """Return `value` as an int of any size.
+
+    Raises:
+        TypeError: it is not an int (nor has `__index__`).
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        if hasattr(type(value), "__index__"):
+            raise
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}") from None
 
 
 def _shown(value: int) -> str:
@@ -43,3 +52,16 @@ def output(value: Any) -> str:
     if isinstance(value, str) and value in OUTPUTS:
         return value
     raise ValueError(f"output must be 'lists', 'numpy', 'torch' or 'arrow', not {value!r}")
+
+
+def threads(value: Any) -> int:
+    """Return a number of threads; 0 stands for as many as are usable.
+
+    Raises:
+        TypeError: it is not an int.
+        ValueError: it is negative.
+    """
+    found = integer("num_threads", value)
+    if found < 0:
+        raise ValueError(f"num_threads must be at least 0, got {_shown(found)}")
+    return found

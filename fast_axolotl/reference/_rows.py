@@ -93,3 +93,38 @@ def arrow_array(name: str, value: Any) -> Any:
         else:
             return pyarrow.chunked_array(value)
     return pyarrow.chunked_array([value], type=value.type)
+
+
+def _arrow_lists(name: str, value: Any) -> list[Any]:
+    array = arrow_array(name, value)
+    kind = array.type
+    import pyarrow.types as types
+
+    if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
+        raise TypeError(f"{name} must be an Arrow list of integers, not {arrow_type_name(kind)}")
+    if not types.is_integer(kind.value_type):
+        raise TypeError(
+            f"{name} must be an Arrow list of integers, "
+            f"not a list of {arrow_type_name(kind.value_type)}"
+        )
+    rows: list[Any] = array.to_pylist()
+    if array.null_count:
+        raise ValueError(f"{name}[{rows.index(None)}] is null")
+    if any(chunk.values.null_count for chunk in array.chunks):
+        for i, row in enumerate(rows):
+            if None in row:
+                raise ValueError(f"{name}[{i}][{row.index(None)}] is null")
+    return rows
+
+
+# The spelling of Arrow types in errors: pyarrow's own for the types without parameters.
+_PLAIN_ARROW_TYPES = frozenset(
+    "null bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 halffloat float double string "
+    "large_string string_view binary large_binary binary_view date32 date64".split()
+)
+
+
+def arrow_type_name(kind: Any) -> str:
+    """Return the name an Arrow type has in our errors, the same from both sides."""
+    name = str(kind)
+    return name if name in _PLAIN_ARROW_TYPES else name.partition("[")[0].partition("<")[0]
