@@ -1,3 +1,34 @@
 """fast-axolotl: Axolotl's data pipeline in Rust, with the same results, and never slower."""
 
+from ._native import RUST_AVAILABLE
+from .hashing import deduplicate_indices, parallel_hash_rows
+from .packing import concatenate_and_pack, pack_sequences
+from .padding import create_padding_mask, pad_sequences
+
 __version__ = "0.3.0"
+
+__all__ = [
+    "RUST_AVAILABLE",
+    "__version__",
+    "concatenate_and_pack",
+    "create_padding_mask",
+    "deduplicate_indices",
+    "get_version",
+    "is_available",
+    "pack_sequences",
+    "pad_sequences",
+    "parallel_hash_rows",
+]
+
+
+def is_available() -> bool:
+    """Return whether the Rust extension is there."""
+    return RUST_AVAILABLE
+
+
+def get_version() -> str:
+    """Return the version of the package and of its Rust extension."""
+    from . import _native
+
+    rust = "not available" if _native.core is None else _native.core.__version__
+    return f"{__version__} (rust: {rust})"

@@ -1,5 +1,6 @@
 """Rows of any accepted layout, as a list of lists."""
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -77,7 +78,7 @@ def arrow_array(name: str, value: Any) -> Any:
 
     Raises:
         ImportError: pyarrow is not installed.
-        ValueError: the capsule can't be imported.
+        ValueError: what `value` gives is not valid Arrow data.
     """
     try:
         import pyarrow
@@ -85,14 +86,27 @@ def arrow_array(name: str, value: Any) -> Any:
         raise ImportError(
             f"{name} is an Arrow array: install pyarrow (pip install pyarrow) to read it"
         ) from None
-    if isinstance(value, pyarrow.ChunkedArray):
-        return value
-    if not isinstance(value, pyarrow.Array):
-        if hasattr(type(value), "__arrow_c_array__"):
-            value = pyarrow.array(value)
-        else:
-            return pyarrow.chunked_array(value)
-    return pyarrow.chunked_array([value], type=value.type)
+    try:
+        if isinstance(value, pyarrow.Array):
+            return pyarrow.chunked_array([value], type=value.type)
+        if isinstance(value, pyarrow.ChunkedArray):
+            return value
+        array = _imported(pyarrow, value)
+        array.validate()
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must give valid Arrow data through the PyCapsule interface, "
+            f"{type(value).__name__} does not"
+        ) from error
+    return array
+
+
+def _imported(pyarrow: Any, value: Any) -> Any:
+    if hasattr(type(value), "__arrow_c_array__"):
+        schema, array = value.__arrow_c_array__()
+        array = pyarrow.Array._import_from_c_capsule(schema, array)
+        return pyarrow.chunked_array([array], type=array.type)
+    return pyarrow.ChunkedArray._import_from_c_capsule(value.__arrow_c_stream__())
 
 
 def _arrow_lists(name: str, value: Any) -> list[Any]:
@@ -127,4 +141,4 @@ _PLAIN_ARROW_TYPES = frozenset(
 def arrow_type_name(kind: Any) -> str:
     """Return the name an Arrow type has in our errors, the same from both sides."""
     name = str(kind)
-    return name if name in _PLAIN_ARROW_TYPES else name.partition("[")[0].partition("<")[0]
+    return name if name in _PLAIN_ARROW_TYPES else re.split(r"[\[<(]", name, maxsplit=1)[0]

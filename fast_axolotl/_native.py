@@ -1,0 +1,35 @@
+"""The Rust extension, where there is one."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+F = TypeVar("F", bound=Callable[..., object])
+
+core: "ModuleType | None"
+#: Why there is no extension; None where there is one.
+UNAVAILABLE: str | None = None
+
+if os.environ.get("FAST_AXOLOTL_DISABLE_RUST") == "1":
+    core, UNAVAILABLE = None, "FAST_AXOLOTL_DISABLE_RUST=1"
+else:
+    try:
+        from . import _core as core
+    except ImportError as error:
+        core, UNAVAILABLE = None, str(error)
+
+RUST_AVAILABLE: bool = core is not None
+
+
+def dispatched(original: F, module: str) -> F:
+    """Return the public function of a Python original.
+
+    Each call of it goes to Rust or to `original`. Without the extension it is `original` itself.
+    """
+    if core is None:
+        return original
+    public: F = core.dispatched(original, module)
+    return public

@@ -1,0 +1,92 @@
+//! The plan of a padded batch: one width, from the lengths alone.
+
+use thiserror::Error;
+
+/// What `plan` was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The width where the rows are not to decide it.
+    pub target: Option<usize>,
+    /// The width is rounded up to a multiple of this; 0 for no rounding.
+    pub multiple: usize,
+    /// Rows longer than the width are cut to their head.
+    pub truncate: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PadError {
+    #[error("row {row} has length {length}, longer than {width}")]
+    TooLong { row: usize, length: usize, width: usize },
+    /// Rounding up leaves the range of sizes; holds the exact width.
+    #[error("the padded length {0} is too large")]
+    Overflow(u128),
+}
+
+/// Returns the width of the padded batch in elements.
+pub fn plan(
+    lengths: impl Iterator<Item = usize> + Clone,
+    request: Request,
+) -> Result<usize, PadError> {
+    let longest = lengths.clone().max().unwrap_or(0);
+    let mut width = request.target.unwrap_or(longest);
+    if request.multiple > 1 {
+        let rounded = width.div_ceil(request.multiple) as u128 * request.multiple as u128;
+        width = match usize::try_from(rounded) {
+            Ok(width) if width <= isize::MAX as usize => width,
+            _ => return Err(PadError::Overflow(rounded)),
+        };
+    }
+    if longest > width && !request.truncate {
+        let culprit = lengths.enumerate().find(|&(_, length)| length > width);
+        if let Some((row, length)) = culprit {
+            return Err(PadError::TooLong { row, length, width });
+        }
+    }
+    Ok(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn width(lengths: &[usize], request: Request) -> Result<usize, PadError> {
+        plan(lengths.iter().copied(), request)
+    }
+
+    #[test]
+    fn no_rows_have_no_width() {
+        assert_eq!(width(&[], Request::default()), Ok(0));
+        let eight = Request { target: Some(5), multiple: 8, truncate: false };
+        assert_eq!(width(&[], eight), Ok(8));
+    }
+
+    #[test]
+    fn the_first_row_that_is_too_long_is_named() {
+        let request = Request { target: Some(2), ..Request::default() };
+        let error = PadError::TooLong { row: 1, length: 3, width: 2 };
+        assert_eq!(width(&[2, 3, 9], request), Err(error));
+        assert_eq!(width(&[2, 3], Request { truncate: true, ..request }), Ok(2));
+    }
+
+    #[test]
+    fn rounding_past_the_largest_size_is_an_error() {
+        let request = Request { target: Some(isize::MAX as usize), multiple: 2, truncate: false };
+        assert_eq!(width(&[], request), Err(PadError::Overflow(1 << 63)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_width_is_the_least_multiple_that_holds_every_row(
+            lengths in proptest::collection::vec(0usize..500, 0..20),
+            target in proptest::option::of(0usize..500),
+            multiple in 0usize..70,
+        ) {
+            let request = Request { target, multiple, truncate: true };
+            let found = width(&lengths, request)?;
+            let base = target.unwrap_or(lengths.iter().copied().max().unwrap_or(0));
+            let step = multiple.max(1);
+            prop_assert!(found >= base && found < base + step && found % step == 0);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Arrays of int64 for the outputs "numpy", "torch" and "arrow".
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyMemoryView};
+
+use crate::error::{Error, Result};
+use crate::py::arguments::Output;
+use crate::py::fresh_array::FreshArray;
+
+/// An array of rows of equal width: allocated by the library it belongs to, filled by us.
+pub struct Target<'py> {
+    output: Output,
+    rows: usize,
+    width: usize,
+    library: Bound<'py, PyAny>,
+    /// The NumPy array, or the Arrow buffer.
+    memory: Bound<'py, PyAny>,
+    fresh: Option<FreshArray>,
+}
+
+impl<'py> Target<'py> {
+    pub fn new(py: Python<'py>, output: Output, rows: usize, width: usize) -> Result<Self> {
+        let (library, numpy) = match output {
+            Output::Arrow => (import(py, "pyarrow", output)?, None),
+            Output::Torch => {
+                let torch = import(py, "torch", output)?;
+                (torch, Some(import(py, "numpy", output)?))
+            }
+            Output::Lists | Output::Numpy => {
+                let numpy = import(py, "numpy", output)?;
+                (numpy.clone(), Some(numpy))
+            }
+        };
+        let count = rows.checked_mul(width);
+        let bytes = count.and_then(|count| count.checked_mul(size_of::<i64>()));
+        let Some(bytes) = bytes.filter(|&bytes| bytes <= isize::MAX as usize) else {
+            return Err(Error::ArrayMemory { rows, width });
+        };
+        let (memory, fresh) = match numpy {
+            Some(numpy) => {
+                let int64 = numpy.getattr(intern!(py, "int64"))?;
+                let memory = numpy.call_method1(intern!(py, "empty"), ((rows, width), int64))?;
+                let fresh = (bytes > 0).then(|| FreshArray::new(&memory)).transpose()?;
+                (memory, fresh)
+            }
+            None => {
+                let memory = library.call_method1(intern!(py, "allocate_buffer"), (bytes,))?;
+                let view = || {
+                    let bytes = PyMemoryView::from(&memory)?;
+                    bytes.call_method1(intern!(py, "cast"), ("B",))?.call_method1("cast", ("q",))
+                };
+                let fresh = (bytes > 0).then(|| FreshArray::new(&view()?)).transpose()?;
+                (memory, fresh)
+            }
+        };
+        Ok(Target { output, rows, width, library, memory, fresh })
+    }
+
+    /// All elements, row after row.
+    pub fn elements(&mut self) -> &mut [i64] {
+        self.fresh.as_mut().map_or(&mut [], FreshArray::as_mut_slice)
+    }
+
+    /// The array, filled.
+    pub fn finish(self) -> Result<Bound<'py, PyAny>> {
+        let py = self.memory.py();
+        drop(self.fresh);
+        match self.output {
+            Output::Lists | Output::Numpy => Ok(self.memory),
+            Output::Torch => {
+                Ok(self.library.call_method1(intern!(py, "from_numpy"), (self.memory,))?)
+            }
+            Output::Arrow => {
+                let array = self.library.getattr(intern!(py, "Array"))?;
+                let from_buffers = array.getattr(intern!(py, "from_buffers"))?;
+                let int64 = self.library.call_method0(intern!(py, "int64"))?;
+                let buffers = PyList::new(py, [py.None().into_bound(py), self.memory])?;
+                let values = from_buffers.call1((&int64, self.rows * self.width, buffers))?;
+                let kind = self.library.call_method1(intern!(py, "list_"), (int64, self.width))?;
+                let children = PyDict::new(py);
+                children.set_item(intern!(py, "children"), PyList::new(py, [values])?)?;
+                let buffers = PyList::new(py, [py.None()])?;
+                Ok(from_buffers.call((kind, self.rows, buffers), Some(&children))?)
+            }
+        }
+    }
+}
+
+fn import<'py>(
+    py: Python<'py>,
+    library: &'static str,
+    output: Output,
+) -> Result<Bound<'py, PyAny>> {
+    match py.import(library) {
+        Ok(module) => Ok(module.into_any()),
+        Err(error) if error.is_instance_of::<pyo3::exceptions::PyImportError>(py) => {
+            Err(Error::MissingLibrary { output: output.name(), library })
+        }
+        Err(error) => Err(error.into()),
+    }
+}

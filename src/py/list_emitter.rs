@@ -1,0 +1,259 @@
+//! Lists of shared objects, written at memory speed.
+//!
+//! The one place that touches the insides of lists. A list is visible to the collector from the moment
+//! it exists, so its size stays 0 until its items are there; references are counted before that.
+//! Nothing in here runs Python code: no attribute is looked up, no object but our own is freed, and
+//! while a `GcPause` lives no collection starts. So what was read of a list stays true until the
+//! function returns.
+
+#![allow(unsafe_code)]
+
+use pyo3::ffi::{self, Py_ssize_t, PyListObject, PyObject};
+use pyo3::prelude::*;
+
+use crate::error::{Error, Result};
+
+/// Keeps the collector from starting while many lists are made; it goes on as it was after that.
+///
+/// A collection in the middle would visit every list made so far, again and again.
+pub struct GcPause<'py> {
+    was_enabled: bool,
+    _py: Python<'py>,
+}
+
+impl<'py> GcPause<'py> {
+    pub fn new(py: Python<'py>) -> Self {
+        // SAFETY: the interpreter is attached, which `py` proves.
+        let was_enabled = unsafe { ffi::PyGC_Disable() } != 0;
+        GcPause { was_enabled, _py: py }
+    }
+}
+
+impl Drop for GcPause<'_> {
+    fn drop(&mut self) {
+        if self.was_enabled {
+            // SAFETY: the interpreter is attached: the pause can't outlive its `py`.
+            unsafe { ffi::PyGC_Enable() };
+        }
+    }
+}
+
+/// A list of a size known beforehand, on its way to that size.
+pub struct NewList<'py> {
+    list: Bound<'py, PyAny>,
+    items: *mut *mut PyObject,
+    filled: usize,
+    capacity: usize,
+}
+
+impl<'py> NewList<'py> {
+    /// An empty list with room for `capacity` items.
+    #[inline]
+    pub fn with_capacity(py: Python<'py>, capacity: usize) -> Result<Self> {
+        // SAFETY: the interpreter is attached; a null pointer becomes an error.
+        let list = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyList_New(0)) };
+        let Some(list) = list else {
+            return Err(out_of_memory(py));
+        };
+        let mut items = std::ptr::null_mut();
+        if capacity > 0 {
+            let bytes = capacity.checked_mul(size_of::<*mut PyObject>());
+            let Some(bytes) = bytes.filter(|&bytes| bytes <= isize::MAX as usize) else {
+                return Err(Error::Memory);
+            };
+            // SAFETY: PyMem_Malloc is what lists themselves get and free their items with.
+            items = unsafe { ffi::PyMem_Malloc(bytes) }.cast::<*mut PyObject>();
+            if items.is_null() {
+                return Err(Error::Memory);
+            }
+            let object = list.as_ptr().cast::<PyListObject>();
+            // SAFETY: an exact list that only we know, of size 0 and without items until here.
+            unsafe {
+                (*object).ob_item = items;
+                (*object).allocated = capacity as Py_ssize_t;
+            }
+        }
+        Ok(NewList { list, items, filled: 0, capacity })
+    }
+
+    /// The next `n` places, which the caller fills.
+    #[inline(always)]
+    fn places(&mut self, n: usize) -> *mut *mut PyObject {
+        assert!(n <= self.capacity - self.filled, "a list got more items than it has room for");
+        // SAFETY: within the `capacity` items, as just checked; a null pointer is offset by 0 only.
+        let places = unsafe { self.items.add(self.filled) };
+        self.filled += n;
+        places
+    }
+
+    /// Appends one object.
+    #[inline(always)]
+    pub fn push(&mut self, object: Bound<'py, PyAny>) {
+        let place = self.places(1);
+        // SAFETY: the place is ours and empty; the reference moves into it.
+        unsafe { *place = object.into_ptr() };
+    }
+
+    /// Appends the same object `n` times.
+    #[inline(always)]
+    pub fn repeat(&mut self, object: Borrowed<'_, 'py, PyAny>, n: usize) {
+        if n == 0 {
+            return;
+        }
+        let places = self.places(n);
+        // SAFETY: `n` places are ours; the references are counted at once.
+        unsafe {
+            add_references(object.as_ptr(), n);
+            for i in 0..n {
+                *places.add(i) = object.as_ptr();
+            }
+        }
+    }
+
+    /// Appends the objects that `items` holds.
+    #[inline(always)]
+    pub fn extend(&mut self, items: Items<'_>) {
+        let places = self.places(items.length);
+        // SAFETY: as many places are ours as there are items, which are alive while `items` is.
+        unsafe {
+            for i in 0..items.length {
+                let object = *items.first.add(i);
+                ffi::Py_INCREF(object);
+                *places.add(i) = object;
+            }
+        }
+    }
+
+    /// Appends the objects that `items` holds to two lists.
+    #[inline(always)]
+    pub fn extend_both(one: &mut Self, other: &mut Self, items: Items<'_>) {
+        let places = one.places(items.length);
+        let other_places = other.places(items.length);
+        // SAFETY: as in `extend`, with two references counted for every object.
+        unsafe {
+            for i in 0..items.length {
+                let object = *items.first.add(i);
+                add_references(object, 2);
+                *places.add(i) = object;
+                *other_places.add(i) = object;
+            }
+        }
+    }
+
+    /// The list, with all that was appended.
+    #[inline]
+    pub fn finish(mut self) -> Bound<'py, PyAny> {
+        self.publish();
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the reference moves out, and `this` is never dropped.
+        unsafe { std::ptr::read(&raw const this.list) }
+    }
+
+    #[inline(always)]
+    fn publish(&mut self) {
+        // SAFETY: the first `filled` items are there, with their references.
+        unsafe {
+            let object = self.list.as_ptr().cast::<PyListObject>();
+            (*object).ob_base.ob_size = self.filled as Py_ssize_t;
+        }
+    }
+}
+
+impl Drop for NewList<'_> {
+    fn drop(&mut self) {
+        // An abandoned list frees what it got so far.
+        self.publish();
+    }
+}
+
+fn out_of_memory(py: Python<'_>) -> Error {
+    // The interpreter has raised MemoryError itself: take it down, and raise ours.
+    drop(PyErr::take(py));
+    Error::Memory
+}
+
+/// Adds `n` references to an object.
+///
+/// # Safety
+/// The interpreter is attached, and `object` is alive.
+#[inline(always)]
+unsafe fn add_references(object: *mut PyObject, n: usize) {
+    // SAFETY: the caller's promise; the layouts are those of the interpreter that this is built for.
+    unsafe {
+        #[cfg(not(Py_3_12))]
+        {
+            (*object).ob_refcnt += n as Py_ssize_t;
+        }
+        // From 3.12 on, the lower half counts, and a set top bit in it marks an immortal object.
+        #[cfg(all(Py_3_12, not(Py_3_14), target_pointer_width = "64"))]
+        {
+            let half = usize::from(cfg!(target_endian = "big"));
+            let count = (*object).ob_refcnt.ob_refcnt_split[half];
+            if count as i32 >= 0 {
+                if let Ok(n) = u32::try_from(n)
+                    && let Some(sum) = count.checked_add(n)
+                    && sum as i32 >= 0
+                {
+                    (*object).ob_refcnt.ob_refcnt_split[half] = sum;
+                } else {
+                    for _ in 0..n {
+                        ffi::Py_INCREF(object);
+                    }
+                }
+            }
+        }
+        #[cfg(any(Py_3_14, all(Py_3_12, not(target_pointer_width = "64"))))]
+        for _ in 0..n {
+            ffi::Py_INCREF(object);
+        }
+    }
+}
+
+/// The items of an exact list or tuple, as they are now.
+///
+/// True until Python code runs: keep it only as long as nothing in between can run any.
+#[derive(Clone, Copy)]
+pub struct Items<'a> {
+    first: *const *mut PyObject,
+    length: usize,
+    _object: std::marker::PhantomData<&'a PyObject>,
+}
+
+impl<'a> Items<'a> {
+    /// None where `object` is neither an exact list nor an exact tuple.
+    #[inline(always)]
+    pub fn of(object: Borrowed<'a, '_, PyAny>) -> Option<Self> {
+        let pointer = object.as_ptr();
+        // SAFETY: the type is checked before the object is read as one of that type.
+        unsafe {
+            let (first, length) = if ffi::PyList_CheckExact(pointer) != 0 {
+                let list = pointer.cast::<PyListObject>();
+                ((*list).ob_item.cast_const(), (*list).ob_base.ob_size)
+            } else if ffi::PyTuple_CheckExact(pointer) != 0 {
+                let tuple = pointer.cast::<ffi::PyTupleObject>();
+                ((&raw const (*tuple).ob_item).cast(), (*tuple).ob_base.ob_size)
+            } else {
+                return None;
+            };
+            Some(Items { first, length: length as usize, _object: std::marker::PhantomData })
+        }
+    }
+
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// The first `n` items, or all where there are fewer.
+    #[inline(always)]
+    pub fn head(self, n: usize) -> Self {
+        Items { length: self.length.min(n), ..self }
+    }
+
+    /// The item at `index`, while it is there.
+    #[inline(always)]
+    pub fn get<'py>(&self, py: Python<'py>, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {
+        // SAFETY: within the items, which are alive while the view is.
+        (index < self.length).then(|| unsafe { Borrowed::from_ptr(py, *self.first.add(index)) })
+    }
+}

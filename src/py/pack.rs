@@ -1,0 +1,241 @@
+//! `pack_sequences` and `concatenate_and_pack`.
+
+use kernels::pack::{PackedRow, plan};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error::{Error, Place, Result};
+use crate::py::arguments::{Output, size};
+use crate::py::arrays::Target;
+use crate::py::fastcall::Arguments;
+use crate::py::list_emitter::{GcPause, NewList};
+use crate::py::rows::{TokenRows, int64};
+
+/// `[eos, pad]` after every sequence.
+const ENDS: usize = 2;
+
+/// `pack_sequences(sequences, max_length, pad_token_id, eos_token_id, label_pad_id=-100, *,
+/// output="lists")`
+pub fn pack_sequences<'py>(
+    py: Python<'py>,
+    arguments: &Arguments<'_, 'py>,
+) -> Result<Bound<'py, PyAny>> {
+    const NAME: &str = "sequences";
+    let output = Output::new(arguments.optional(5))?;
+    let max_length = size("max_length", arguments.required(1), 1)?;
+    let rows = TokenRows::new(NAME, arguments.required(0))?;
+    let plan = plan(rows.lengths(py), ENDS, max_length)
+        .map_err(|error| Error::from_pack(NAME, ENDS, error))?;
+    let (pad, eos) = (arguments.required(2), arguments.required(3));
+    let default_label_pad;
+    let label_pad = match arguments.optional(4) {
+        Some(value) => value,
+        None => {
+            default_label_pad = label_pad_default(py)?;
+            default_label_pad.as_borrowed()
+        }
+    };
+    if output == Output::Lists {
+        return pack_lists(py, &rows, &plan, max_length, pad, eos, label_pad);
+    }
+    let mut ids = Target::new(py, output, plan.len(), max_length)?;
+    let mut labels = Target::new(py, output, plan.len(), max_length)?;
+    let mut mask = Target::new(py, output, plan.len(), max_length)?;
+    let pad = int64(Place::argument("pad_token_id"), &pad)?;
+    let eos = int64(Place::argument("eos_token_id"), &eos)?;
+    let label_pad = int64(Place::argument("label_pad_id"), &label_pad)?;
+    let mut first = 0;
+    for (((packed, ids), labels), mask) in plan
+        .iter()
+        .zip(ids.elements().chunks_exact_mut(max_length))
+        .zip(labels.elements().chunks_exact_mut(max_length))
+        .zip(mask.elements().chunks_exact_mut(max_length))
+    {
+        let mut used = 0;
+        for i in first..packed.end {
+            let end = used + rows.length(py, i)?;
+            // What Python code in the rows changed since the plan may not fit any more.
+            if end + ENDS > max_length {
+                return Err(Error::Changed { place: Place::row(NAME, i) });
+            }
+            rows.write(py, i, &mut ids[used..end])?;
+            labels[used..end].copy_from_slice(&ids[used..end]);
+            mask[used..=end].fill(1);
+            ids[end..end + ENDS].copy_from_slice(&[eos, pad]);
+            labels[end..end + ENDS].copy_from_slice(&[eos, label_pad]);
+            mask[end + 1] = 0;
+            used = end + ENDS;
+        }
+        ids[used..].fill(pad);
+        labels[used..].fill(label_pad);
+        mask[used..].fill(0);
+        first = packed.end;
+    }
+    columns(py, ids.finish()?, labels.finish()?, mask.finish()?)
+}
+
+fn pack_lists<'py>(
+    py: Python<'py>,
+    rows: &TokenRows<'py>,
+    plan: &[PackedRow],
+    max_length: usize,
+    pad: Borrowed<'_, 'py, PyAny>,
+    eos: Borrowed<'_, 'py, PyAny>,
+    label_pad: Borrowed<'_, 'py, PyAny>,
+) -> Result<Bound<'py, PyAny>> {
+    let one = 1u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
+    let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
+    let (one, zero) = (one.as_borrowed(), zero.as_borrowed());
+    let pause = GcPause::new(py);
+    let mut all_ids = NewList::with_capacity(py, plan.len())?;
+    let mut all_labels = NewList::with_capacity(py, plan.len())?;
+    let mut all_mask = NewList::with_capacity(py, plan.len())?;
+    let mut lengths = rows.lengths(py);
+    let mut first = 0;
+    for packed in plan {
+        let mut ids = NewList::with_capacity(py, max_length)?;
+        let mut labels = NewList::with_capacity(py, max_length)?;
+        let mut mask = NewList::with_capacity(py, max_length)?;
+        for i in first..packed.end {
+            let length = lengths.next().unwrap_or(0);
+            rows.append_both(py, i, length, &mut ids, &mut labels)?;
+            ids.repeat(eos, 1);
+            ids.repeat(pad, 1);
+            labels.repeat(eos, 1);
+            labels.repeat(label_pad, 1);
+            mask.repeat(one, length + 1);
+            mask.repeat(zero, 1);
+        }
+        let rest = max_length - packed.used;
+        ids.repeat(pad, rest);
+        labels.repeat(label_pad, rest);
+        mask.repeat(zero, rest);
+        all_ids.push(ids.finish());
+        all_labels.push(labels.finish());
+        all_mask.push(mask.finish());
+        first = packed.end;
+    }
+    drop(lengths);
+    let (ids, labels, mask) = (all_ids.finish(), all_labels.finish(), all_mask.finish());
+    drop(pause);
+    columns(py, ids, labels, mask)
+}
+
+/// `concatenate_and_pack(input_ids, labels, attention_masks, max_length, pad_token_id,
+/// label_pad_id=-100, *, output="lists")`
+pub fn concatenate_and_pack<'py>(
+    py: Python<'py>,
+    arguments: &Arguments<'_, 'py>,
+) -> Result<Bound<'py, PyAny>> {
+    let output = Output::new(arguments.optional(6))?;
+    let max_length = size("max_length", arguments.required(3), 1)?;
+    let ids = TokenRows::new("input_ids", arguments.required(0))?;
+    let labels = TokenRows::new("labels", arguments.required(1))?;
+    let masks = TokenRows::new("attention_masks", arguments.required(2))?;
+    check_column(py, &ids, &labels)?;
+    check_column(py, &ids, &masks)?;
+    let plan = plan(ids.lengths(py), 0, max_length)
+        .map_err(|error| Error::from_pack("input_ids", 0, error))?;
+    let pad = arguments.required(4);
+    let default_label_pad;
+    let label_pad = match arguments.optional(5) {
+        Some(value) => value,
+        None => {
+            default_label_pad = label_pad_default(py)?;
+            default_label_pad.as_borrowed()
+        }
+    };
+    if output == Output::Lists {
+        let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
+        let pause = GcPause::new(py);
+        let ids = concatenated_lists(py, &ids, &plan, max_length, pad)?;
+        let labels = concatenated_lists(py, &labels, &plan, max_length, label_pad)?;
+        let masks = concatenated_lists(py, &masks, &plan, max_length, zero.as_borrowed())?;
+        drop(pause);
+        return columns(py, ids, labels, masks);
+    }
+    let mut ids_target = Target::new(py, output, plan.len(), max_length)?;
+    let mut labels_target = Target::new(py, output, plan.len(), max_length)?;
+    let mut masks_target = Target::new(py, output, plan.len(), max_length)?;
+    let pad = int64(Place::argument("pad_token_id"), &pad)?;
+    let label_pad = int64(Place::argument("label_pad_id"), &label_pad)?;
+    concatenated_array(py, &ids, &plan, max_length, pad, ids_target.elements())?;
+    concatenated_array(py, &labels, &plan, max_length, label_pad, labels_target.elements())?;
+    concatenated_array(py, &masks, &plan, max_length, 0, masks_target.elements())?;
+    columns(py, ids_target.finish()?, labels_target.finish()?, masks_target.finish()?)
+}
+
+fn check_column<'py>(py: Python<'py>, ids: &TokenRows<'py>, column: &TokenRows<'py>) -> Result<()> {
+    let name = column.name;
+    if column.len() != ids.len() {
+        return Err(Error::ColumnRows { name, found: column.len(), expected: ids.len() });
+    }
+    let mut lengths = column.lengths(py).zip(ids.lengths(py)).enumerate();
+    match lengths.find(|(_, (found, expected))| found != expected) {
+        None => Ok(()),
+        Some((row, (found, expected))) => Err(Error::ColumnLength { name, row, found, expected }),
+    }
+}
+
+fn concatenated_lists<'py>(
+    py: Python<'py>,
+    rows: &TokenRows<'py>,
+    plan: &[PackedRow],
+    max_length: usize,
+    pad: Borrowed<'_, 'py, PyAny>,
+) -> Result<Bound<'py, PyAny>> {
+    let mut all = NewList::with_capacity(py, plan.len())?;
+    let mut lengths = rows.lengths(py);
+    let mut first = 0;
+    for packed in plan {
+        let mut row = NewList::with_capacity(py, max_length)?;
+        for i in first..packed.end {
+            rows.append(py, i, lengths.next().unwrap_or(0), &mut row)?;
+        }
+        row.repeat(pad, max_length - packed.used);
+        all.push(row.finish());
+        first = packed.end;
+    }
+    Ok(all.finish())
+}
+
+fn concatenated_array<'py>(
+    py: Python<'py>,
+    rows: &TokenRows<'py>,
+    plan: &[PackedRow],
+    max_length: usize,
+    pad: i64,
+    elements: &mut [i64],
+) -> Result<()> {
+    let mut first = 0;
+    for (packed, out) in plan.iter().zip(elements.chunks_exact_mut(max_length)) {
+        let mut used = 0;
+        for i in first..packed.end {
+            let end = used + rows.length(py, i)?;
+            let changed = Error::Changed { place: Place::row(rows.name, i) };
+            rows.write(py, i, out.get_mut(used..end).ok_or(changed)?)?;
+            used = end;
+        }
+        out[used..].fill(pad);
+        first = packed.end;
+    }
+    Ok(())
+}
+
+fn columns<'py>(
+    py: Python<'py>,
+    ids: Bound<'py, PyAny>,
+    labels: Bound<'py, PyAny>,
+    mask: Bound<'py, PyAny>,
+) -> Result<Bound<'py, PyAny>> {
+    let columns = PyDict::new(py);
+    columns.set_item(intern!(py, "input_ids"), ids)?;
+    columns.set_item(intern!(py, "labels"), labels)?;
+    columns.set_item(intern!(py, "attention_mask"), mask)?;
+    Ok(columns.into_any())
+}
+
+fn label_pad_default(py: Python<'_>) -> Result<Bound<'_, PyAny>> {
+    Ok((-100i64).into_pyobject(py).map_err(PyErr::from)?.into_any())
+}

@@ -1,0 +1,121 @@
+//! `pad_sequences` and `create_padding_mask`.
+
+use kernels::pad::{Request, plan};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::error::Place;
+use crate::error::{Error, Result};
+use crate::py::arguments::{Output, index, optional_size, shown};
+use crate::py::arrays::Target;
+use crate::py::fastcall::Arguments;
+use crate::py::list_emitter::{GcPause, NewList};
+use crate::py::rows::{TokenRows, int64};
+
+const NAME: &str = "sequences";
+
+/// `pad_sequences(sequences, target_length=None, pad_value=0, padding_side="right",
+/// pad_to_multiple_of=None, *, truncate=False, output="lists")`
+pub fn pad_sequences<'py>(
+    py: Python<'py>,
+    arguments: &Arguments<'_, 'py>,
+) -> Result<Bound<'py, PyAny>> {
+    let right = match arguments.optional(3) {
+        None => true,
+        Some(side) => is_right(side)?,
+    };
+    let output = Output::new(arguments.optional(6))?;
+    let target = optional_size("target_length", arguments.optional(1))?;
+    let multiple = optional_size("pad_to_multiple_of", arguments.optional(4))?.unwrap_or(0);
+    let truncate = arguments.optional(5).map_or(Ok(false), |truncate| truncate.is_truthy())?;
+    let rows = TokenRows::new(NAME, arguments.required(0))?;
+    let request = Request { target, multiple, truncate };
+    let width = plan(rows.lengths(py), request).map_err(|error| Error::from_pad(NAME, error))?;
+    let zero;
+    let pad_value = match arguments.optional(2) {
+        Some(value) => value,
+        None => {
+            zero = 0i64.into_pyobject(py).map_err(PyErr::from)?.into_any();
+            zero.as_borrowed()
+        }
+    };
+    if output == Output::Lists {
+        return pad_lists(py, &rows, width, pad_value, right);
+    }
+    let mut target = Target::new(py, output, rows.len(), width)?;
+    let pad = int64(Place::argument("pad_value"), &pad_value)?;
+    if width > 0 {
+        for (i, out) in target.elements().chunks_exact_mut(width).enumerate() {
+            let length = rows.length(py, i)?.min(width);
+            let (tokens, padding) = if right {
+                out.split_at_mut(length)
+            } else {
+                let (padding, tokens) = out.split_at_mut(width - length);
+                (tokens, padding)
+            };
+            rows.write(py, i, tokens)?;
+            padding.fill(pad);
+        }
+    }
+    target.finish()
+}
+
+fn pad_lists<'py>(
+    py: Python<'py>,
+    rows: &TokenRows<'py>,
+    width: usize,
+    pad_value: Borrowed<'_, 'py, PyAny>,
+    right: bool,
+) -> Result<Bound<'py, PyAny>> {
+    let _pause = GcPause::new(py);
+    let mut padded = NewList::with_capacity(py, rows.len())?;
+    for (i, length) in rows.lengths(py).enumerate() {
+        let length = length.min(width);
+        let mut row = NewList::with_capacity(py, width)?;
+        if right {
+            rows.append(py, i, length, &mut row)?;
+            row.repeat(pad_value, width - length);
+        } else {
+            row.repeat(pad_value, width - length);
+            rows.append(py, i, length, &mut row)?;
+        }
+        padded.push(row.finish());
+    }
+    Ok(padded.finish())
+}
+
+fn is_right(side: Borrowed<'_, '_, PyAny>) -> Result<bool> {
+    let py = side.py();
+    let right = intern!(py, "right");
+    if side.is(right) {
+        return Ok(true);
+    }
+    match (side.eq(right)?, side.eq(intern!(py, "left"))?) {
+        (true, _) => Ok(true),
+        (false, true) => Ok(false),
+        (false, false) => Err(Error::PaddingSide),
+    }
+}
+
+/// `create_padding_mask(current_length, target_length)`
+pub fn create_padding_mask<'py>(
+    py: Python<'py>,
+    arguments: &Arguments<'_, 'py>,
+) -> Result<Bound<'py, PyAny>> {
+    let target = index("target_length", arguments.required(1))?;
+    let current = index("current_length", arguments.required(0))?;
+    let missing = target.sub(current)?;
+    let missing = match missing.extract::<isize>() {
+        Ok(missing) => usize::try_from(missing).unwrap_or(0),
+        Err(_) if missing.gt(0)? => {
+            let name = "target_length - current_length";
+            return Err(Error::TooLarge { name, found: shown(&missing)? });
+        }
+        Err(_) => 0,
+    };
+    let mut positions = NewList::with_capacity(py, missing)?;
+    for position in 0..missing {
+        positions.push(position.into_pyobject(py).map_err(PyErr::from)?.into_any());
+    }
+    Ok(positions.finish())
+}

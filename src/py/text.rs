@@ -1,0 +1,182 @@
+//! The bytes of str and bytes objects, and str objects of hexadecimal digits.
+
+#![allow(unsafe_code)]
+
+use kernels::hash::write_hex;
+use kernels::sha256::Digest;
+use pyo3::exceptions::PyUnicodeEncodeError;
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+use crate::error::{Error, Place, Result};
+use crate::py::arrow_rows::{self, ArrowBytes};
+use crate::py::list_emitter::Items;
+use crate::py::rows::{sequence, type_name};
+
+/// Rows of text or bytes.
+pub enum TextRows<'py> {
+    /// An exact list or tuple.
+    Objects(Bound<'py, PyAny>),
+    Arrow(ArrowBytes),
+}
+
+impl<'py> TextRows<'py> {
+    /// Accepts what `fast_axolotl.reference` accepts, and refuses the rest in the same words.
+    pub fn new(rows: Borrowed<'_, 'py, PyAny>) -> Result<Self> {
+        let rows = match Items::of(rows) {
+            Some(_) => rows.to_owned(),
+            None => match arrow_rows::bytes("rows", rows)? {
+                Some(bytes) => return Ok(TextRows::Arrow(bytes)),
+                None => {
+                    let found =
+                        || -> Result<Error> { Ok(Error::TextRows { found: type_name(&rows)? }) };
+                    match sequence(rows)? {
+                        Some(rows) => rows,
+                        None => return Err(found()?),
+                    }
+                }
+            },
+        };
+        let py = rows.py();
+        if let Some(items) = Items::of(rows.as_borrowed()) {
+            for i in 0..items.len() {
+                if let Some(row) = items.get(py, i)
+                    && !is_text(row)
+                {
+                    return Err(Error::TextRow {
+                        place: Place::row("rows", i),
+                        found: type_name(&row)?,
+                    });
+                }
+            }
+        }
+        Ok(TextRows::Objects(rows))
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            TextRows::Objects(rows) => Items::of(rows.as_borrowed()).map_or(0, |items| items.len()),
+            TextRows::Arrow(bytes) => bytes.len(),
+        }
+    }
+}
+
+#[inline(always)]
+fn is_text(row: Borrowed<'_, '_, PyAny>) -> bool {
+    // SAFETY: the object is alive; both look at the flags of its type.
+    unsafe { ffi::PyUnicode_Check(row.as_ptr()) != 0 || ffi::PyBytes_Check(row.as_ptr()) != 0 }
+}
+
+/// Rows whose bytes stay readable, whatever other threads do to the objects' containers.
+pub struct HeldRows<'py> {
+    /// What owns the bytes: the row itself, or its UTF-8 where that is not what the row is made of.
+    owners: Vec<Bound<'py, PyAny>>,
+    /// Not for the outside but through `messages`: the bytes live as long as `owners`, no longer.
+    messages: Vec<&'static [u8]>,
+    bytes: usize,
+}
+
+impl<'py> HeldRows<'py> {
+    pub fn with_capacity(rows: usize) -> Self {
+        HeldRows { owners: Vec::with_capacity(rows), messages: Vec::with_capacity(rows), bytes: 0 }
+    }
+
+    pub fn clear(&mut self) {
+        self.messages.clear();
+        self.owners.clear();
+        self.bytes = 0;
+    }
+
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Bytes of all rows together.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds row `i` of a list or tuple. Returns the bytes that were copied for it.
+    #[inline(always)]
+    pub fn hold(&mut self, i: usize, row: Borrowed<'_, 'py, PyAny>) -> Result<usize> {
+        let pointer = row.as_ptr();
+        // SAFETY: the kind of the object is checked before it is read as one. Its bytes neither change
+        // nor move while it is alive, and `owners` keeps it alive as long as the message is here.
+        unsafe {
+            if ffi::PyUnicode_Check(pointer) != 0 {
+                if ffi::PyUnicode_IS_COMPACT_ASCII(pointer) == 0 {
+                    return self.hold_encoded(i, row);
+                }
+                let length = ffi::PyUnicode_GET_LENGTH(pointer) as usize;
+                let bytes = ffi::PyUnicode_DATA(pointer).cast::<u8>();
+                self.keep(row.to_owned(), std::slice::from_raw_parts(bytes, length));
+            } else if ffi::PyBytes_Check(pointer) != 0 {
+                let length = ffi::PyBytes_Size(pointer) as usize;
+                let bytes = ffi::PyBytes_AsString(pointer).cast::<u8>();
+                self.keep(row.to_owned(), std::slice::from_raw_parts(bytes, length));
+            } else {
+                return Err(Error::TextRow {
+                    place: Place::row("rows", i),
+                    found: type_name(&row)?,
+                });
+            }
+        }
+        Ok(0)
+    }
+
+    /// Adds a row that is not ASCII, through its UTF-8, which is not left behind in the str.
+    #[cold]
+    #[inline(never)]
+    fn hold_encoded(&mut self, i: usize, row: Borrowed<'_, 'py, PyAny>) -> Result<usize> {
+        let py = row.py();
+        let text = row.cast::<PyString>().map_err(PyErr::from)?;
+        let encoded: Bound<'py, PyBytes> =
+            text.encode_utf8().map_err(|error| with_row(py, error, i))?;
+        let bytes = encoded.as_bytes();
+        // SAFETY: as in `hold`; the object that owns the bytes is kept with them.
+        let message = unsafe { std::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) };
+        self.keep(encoded.into_any(), message);
+        Ok(message.len())
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, owner: Bound<'py, PyAny>, message: &'static [u8]) {
+        self.bytes += message.len();
+        self.owners.push(owner);
+        self.messages.push(message);
+    }
+
+    /// The bytes of the rows.
+    pub fn messages<'a>(&'a self) -> &'a [&'a [u8]] {
+        &self.messages
+    }
+}
+
+/// The error of a str that UTF-8 can't spell, with the row in its reason.
+fn with_row(py: Python<'_>, error: PyErr, i: usize) -> Error {
+    if error.is_instance_of::<PyUnicodeEncodeError>(py) {
+        let value = error.value(py);
+        if let Ok(reason) = value.getattr(intern!(py, "reason"))
+            && let Err(error) =
+                value.setattr(intern!(py, "reason"), format!("{reason} (rows[{i}])"))
+        {
+            return error.into();
+        }
+        // The traceback and the context are those of a fresh error.
+        error.set_traceback(py, None);
+    }
+    error.into()
+}
+
+/// A digest as a str of 64 lower-case hexadecimal characters.
+#[inline(always)]
+pub fn hex_str<'py>(py: Python<'py>, digest: &Digest) -> Result<Bound<'py, PyAny>> {
+    // SAFETY: a fresh ASCII str of 64 characters, whose data nobody reads before it is written.
+    unsafe {
+        let text = Bound::from_owned_ptr_or_err(py, ffi::PyUnicode_New(64, 127))?;
+        write_hex(digest, &mut *ffi::PyUnicode_DATA(text.as_ptr()).cast());
+        Ok(text)
+    }
+}
