@@ -43,6 +43,14 @@ def _shown(value: int) -> str:
     return str(value) if bits <= 128 else f"an int of {bits} bits"
 
 
+def too_large(rows: int, width: int) -> MemoryError:
+    """Return the error for a result of `rows` x `width` tokens that can't be had.
+
+    The same words for every output: each library has its own, and a list has none.
+    """
+    return MemoryError(f"{rows} rows of {width} tokens do not fit in memory")
+
+
 def output(value: Any) -> str:
     """Return `value` if it names an output.
 
@@ -52,6 +60,17 @@ def output(value: Any) -> str:
     if isinstance(value, str) and value in OUTPUTS:
         return value
     raise ValueError(f"output must be 'lists', 'numpy', 'torch' or 'arrow', not {value!r}")
+
+
+def padding_side(value: Any) -> str:
+    """Return `value` if it names a side.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if isinstance(value, str) and value in ("right", "left"):
+        return value
+    raise ValueError("padding_side must be 'right' or 'left'")
 
 
 def threads(value: Any) -> int:

@@ -5,6 +5,10 @@ from array import array
 from collections.abc import Iterable
 from typing import Any
 
+from . import _arguments
+
+# What the width of an Arrow fixed-size list is held in.
+_INT32_MAX = 2**31 - 1
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -18,43 +22,66 @@ class Target:
 
     Raises:
         ImportError: the library that `output` names is not installed.
-        MemoryError, ValueError: the array can't be allocated.
+        OverflowError: `output` is "arrow" and `width` over 31 bits.
+        MemoryError: the array can't be allocated.
     """
 
     def __init__(self, output: str, rows: int, width: int) -> None:
         self._output, self._rows, self._width = output, rows, width
-        self._position = 0
+        self._position = self._ended = 0
+        self._library = import_library("pyarrow" if output == "arrow" else output, output)
         if output == "arrow":
-            self._library = import_library("pyarrow", output)
-            _check_bytes(rows, width)
-            self._memory = self._library.allocate_buffer(rows * width * 8)
-            view = memoryview(self._memory)
+            if width > _INT32_MAX:
+                raise OverflowError(
+                    f"output='arrow' holds rows of at most {_INT32_MAX} tokens, not of {width}"
+                )
         else:
-            self._library = import_library("torch", output) if output == "torch" else None
             numpy = import_library("numpy", output)
-            _check_bytes(rows, width)
-            self._memory = numpy.empty((rows, width), numpy.int64)
-            view = memoryview(self._memory.reshape(-1)).cast("B")
-        self._view = view.cast("q") if view.nbytes else None
-
-    def extend(self, name: str, i: int, row: Iterable[Any]) -> None:
-        """Write the elements of `row`, which is row `i` of the argument `name`.
-
-        Raises:
-            TypeError: an element is not an integer.
-            OverflowError: an element does not fit in an int64.
-        """
-        self.write(int64s(name, i, row))
+        if max(rows, 1) * width * 8 > _INT64_MAX:
+            raise _arguments.too_large(rows, width)
+        try:
+            if output == "arrow":
+                self._memory = self._library.allocate_buffer(rows * width * 8)
+                view = memoryview(self._memory)
+            else:
+                self._memory = numpy.empty((rows, width), numpy.int64)
+                view = memoryview(self._memory.reshape(-1)).cast("B")
+        except MemoryError:
+            raise _arguments.too_large(rows, width) from None
+        self._view = view.cast("q") if view.nbytes else view
 
     def write(self, block: "array[int]") -> None:
-        """Write elements that are int64 already."""
+        """Write elements behind those that are there.
+
+        Raises:
+            RuntimeError: there is no room for them (a row grew since it was measured).
+        """
         end = self._position + len(block)
-        if len(block) and self._view is not None:
+        if end > len(self._view):
+            raise changed()
+        if block:
             self._view[self._position : end] = memoryview(block)
         self._position = end
 
+    def end_row(self) -> None:
+        """Check that the last row is filled exactly.
+
+        Raises:
+            RuntimeError: it is not (a sequence changed since it was measured): what follows would
+                be shifted, or left as the memory was found.
+        """
+        self._ended += 1
+        if self._position != self._ended * self._width:
+            raise changed()
+
     def finish(self) -> Any:
-        """Return the filled array."""
+        """Return the filled array.
+
+        Raises:
+            RuntimeError: it is not full.
+        """
+        if self._position != self._rows * self._width:
+            raise changed()
         if self._output == "torch":
             return self._library.from_numpy(self._memory)
         if self._output == "arrow":
@@ -80,10 +107,9 @@ def import_library(name: str, output: str) -> Any:
         ) from None
 
 
-def _check_bytes(rows: int, width: int) -> None:
-    # One answer for what can't be had, whichever library would have been asked.
-    if rows * width * 8 > 2**63 - 1:
-        raise MemoryError(f"{rows} rows of {width} int64 do not fit in memory")
+def changed() -> RuntimeError:
+    """Return the error for sequences that changed while they were read."""
+    return RuntimeError("the sequences changed while they were read")
 
 
 def int64s(name: str, i: int, row: Iterable[Any]) -> "array[int]":

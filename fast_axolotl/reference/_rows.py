@@ -23,7 +23,9 @@ def token_rows(name: str, rows: Any) -> list[list[Any]]:
         rows = _outer(name, rows)
     if set(map(type, rows)) <= {list}:
         return rows  # type: ignore[no-any-return]
-    return [row if type(row) is list else _inner(name, i, row) for i, row in enumerate(rows)]
+    # Over a copy: reading a row may run code that changes the list of them.
+    rows = enumerate(list(rows))
+    return [row if type(row) is list else _inner(name, i, row) for i, row in rows]
 
 
 def _outer(name: str, rows: Any) -> list[Any]:
@@ -87,21 +89,39 @@ def arrow_array(name: str, value: Any) -> Any:
             f"{name} is an Arrow array: install pyarrow (pip install pyarrow) to read it"
         ) from None
     try:
-        if isinstance(value, pyarrow.Array):
-            return pyarrow.chunked_array([value], type=value.type)
-        if isinstance(value, pyarrow.ChunkedArray):
-            return value
         array = _imported(pyarrow, value)
         array.validate()
-    except (pyarrow.ArrowException, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} must give valid Arrow data through the PyCapsule interface, "
-            f"{type(value).__name__} does not"
-        ) from error
+    except (pyarrow.ArrowException, TypeError, ValueError):
+        raise _not_arrow(name, value) from None
     return array
 
 
+def check_arrow(name: str, value: Any, array: Any) -> None:
+    """Check the offsets of `array`, read from `value`, before anything follows them.
+
+    Raises:
+        ValueError: they do not fit together.
+    """
+    import pyarrow
+
+    try:
+        array.validate(full=True)
+    except pyarrow.ArrowException:
+        raise _not_arrow(name, value) from None
+
+
+def _not_arrow(name: str, value: Any) -> ValueError:
+    return ValueError(
+        f"{name} must give valid Arrow data through the PyCapsule interface, "
+        f"{type(value).__name__} does not"
+    )
+
+
 def _imported(pyarrow: Any, value: Any) -> Any:
+    if isinstance(value, pyarrow.ChunkedArray):
+        return value
+    if isinstance(value, pyarrow.Array):
+        return pyarrow.chunked_array([value], type=value.type)
     if hasattr(type(value), "__arrow_c_array__"):
         schema, array = value.__arrow_c_array__()
         array = pyarrow.Array._import_from_c_capsule(schema, array)
@@ -121,6 +141,7 @@ def _arrow_lists(name: str, value: Any) -> list[Any]:
             f"{name} must be an Arrow list of integers, "
             f"not a list of {arrow_type_name(kind.value_type)}"
         )
+    check_arrow(name, value, array)
     rows: list[Any] = array.to_pylist()
     if array.null_count:
         raise ValueError(f"{name}[{rows.index(None)}] is null")
@@ -133,8 +154,11 @@ def _arrow_lists(name: str, value: Any) -> list[Any]:
 
 # The spelling of Arrow types in errors: pyarrow's own for the types without parameters.
 _PLAIN_ARROW_TYPES = frozenset(
-    "null bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 halffloat float double string "
-    "large_string string_view binary large_binary binary_view date32 date64".split()
+    (
+        *("null", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("halffloat", "float", "double", "date32", "date64"),
+        *("string", "large_string", "string_view", "binary", "large_binary", "binary_view"),
+    )
 )
 
 

@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import Any
 
 from . import _arguments
-from ._rows import arrow_array, arrow_type_name, is_arrow
+from ._rows import arrow_array, arrow_type_name, check_arrow, is_arrow
 
 
 def parallel_hash_rows(rows: Any, num_threads: int = 0) -> list[str]:
@@ -118,6 +118,7 @@ def _arrow_bytes(value: Any) -> list[bytes]:
         raise TypeError(
             f"rows must be an Arrow string or binary array, not {arrow_type_name(kind)}"
         )
+    check_arrow("rows", value, array)
     rows: list[bytes] = array.to_pylist()
     if array.null_count:
         raise ValueError(f"rows[{rows.index(None)}] is null")  # type: ignore[arg-type]
@@ -128,9 +129,7 @@ def _existing(hashes: Iterable[str] | None) -> set[str]:
     if hashes is None:
         return set()
     if isinstance(hashes, str) or not hasattr(type(hashes), "__iter__"):
-        raise TypeError(
-            f"existing_hashes must be an iterable of str, not {type(hashes).__name__}"
-        )
+        raise TypeError(f"existing_hashes must be an iterable of str, not {type(hashes).__name__}")
     seen: set[str] = set()
     for digest in hashes:
         if not isinstance(digest, str):

@@ -4,8 +4,10 @@ from array import array
 from typing import Any
 
 from . import _arguments
-from ._arrays import Target, int64, int64s
+from ._arrays import Target, changed, int64, int64s
 from ._rows import token_rows
+
+_COLUMNS = ("input_ids", "labels", "attention_mask")
 
 
 def pack_sequences(
@@ -42,14 +44,16 @@ def pack_sequences(
     Raises:
         TypeError: a sequence is not one of integers, `max_length` not an int; for an array output,
             an element not an integer.
+        RuntimeError: a sequence changed while it was read (by another thread, or by code that
+            reading the sequences runs).
         ValueError: a sequence and its two end tokens do not fit in `max_length`; `max_length`
             below 1; an unknown `output`; an Arrow array that holds nulls.
-        OverflowError: `max_length` over `sys.maxsize`; for an array output, an element over 64 bits.
+        OverflowError: `max_length` over `sys.maxsize`; for an array output, an element over 64
+            bits; for "arrow", rows of 2**31 tokens or more.
         MemoryError: the result does not fit in memory.
         ImportError: NumPy, torch or pyarrow is asked for and not installed.
     """
-    if output != "lists":
-        output = _arguments.output(output)
+    output = _arguments.output(output)
     max_length = _arguments.size("max_length", max_length, 1)
     rows = token_rows("sequences", sequences)
     if output != "lists":
@@ -59,31 +63,39 @@ def pack_sequences(
     end_ids, end_labels = [eos_token_id, pad_token_id], [eos_token_id, label_pad_id]
     packed: list[list[Any]] = []
     packed_labels: list[list[Any]] = []
-    packed_mask: list[list[int]] = []
+    packed_mask: list[list[Any]] = []
     ids: list[Any] = []
     labels: list[Any] = []
     mask: list[int] = []
-    for row in rows:
-        needed = len(row) + 2
-        if len(ids) + needed > max_length:
-            if needed > max_length:
-                raise _too_long("sequences", rows, max_length, ends=2)
+    try:
+        for row in rows:
+            needed = len(row) + 2
+            if len(ids) + needed > max_length:
+                if needed > max_length:
+                    raise _too_long("sequences", rows, max_length, ends=2)
+                rest = max_length - len(ids)
+                if not len(ids) == len(labels) == len(mask) <= max_length:
+                    raise changed()
+                packed.append(ids + [pad_token_id] * rest)
+                packed_labels.append(labels + [label_pad_id] * rest)
+                packed_mask.append(mask + [0] * rest)
+                ids, labels, mask = [], [], []
+            ids += row
+            ids += end_ids
+            labels += row
+            labels += end_labels
+            mask += [1] * (needed - 1)
+            mask.append(0)
+        if ids:
             rest = max_length - len(ids)
+            if not len(ids) == len(labels) == len(mask) <= max_length:
+                raise changed()
             packed.append(ids + [pad_token_id] * rest)
             packed_labels.append(labels + [label_pad_id] * rest)
             packed_mask.append(mask + [0] * rest)
-            ids, labels, mask = [], [], []
-        ids += row
-        ids += end_ids
-        labels += row
-        labels += end_labels
-        mask += [1] * (needed - 1)
-        mask.append(0)
-    if ids:
-        rest = max_length - len(ids)
-        packed.append(ids + [pad_token_id] * rest)
-        packed_labels.append(labels + [label_pad_id] * rest)
-        packed_mask.append(mask + [0] * rest)
+    except MemoryError:
+        plan = _plan("sequences", rows, max_length, 2)
+        raise _arguments.too_large(len(plan), max_length) from None
     return {"input_ids": packed, "labels": packed_labels, "attention_mask": packed_mask}
 
 
@@ -119,15 +131,17 @@ def concatenate_and_pack(
     Raises:
         TypeError: a sequence is not one of integers, `max_length` not an int; for an array output,
             an element not an integer.
+        RuntimeError: a sequence changed while it was read (by another thread, or by code that
+            reading the sequences runs).
         ValueError: the columns differ in their number of sequences or in the length of one; a
             sequence does not fit in `max_length`; `max_length` below 1; an unknown `output`; an
             Arrow array that holds nulls.
-        OverflowError: `max_length` over `sys.maxsize`; for an array output, an element over 64 bits.
+        OverflowError: `max_length` over `sys.maxsize`; for an array output, an element over 64
+            bits; for "arrow", rows of 2**31 tokens or more.
         MemoryError: the result does not fit in memory.
         ImportError: NumPy, torch or pyarrow is asked for and not installed.
     """
-    if output != "lists":
-        output = _arguments.output(output)
+    output = _arguments.output(output)
     max_length = _arguments.size("max_length", max_length, 1)
     ids_rows = token_rows("input_ids", input_ids)
     labels_rows = token_rows("labels", labels)
@@ -144,23 +158,31 @@ def concatenate_and_pack(
     row_ids: list[Any] = []
     row_labels: list[Any] = []
     row_mask: list[Any] = []
-    for ids, label, mask in zip(ids_rows, labels_rows, mask_rows):
-        if len(row_ids) + len(ids) > max_length:
-            if len(ids) > max_length:
-                raise _too_long("input_ids", ids_rows, max_length, ends=0)
+    try:
+        for ids, label, mask in zip(ids_rows, labels_rows, mask_rows, strict=True):
+            if len(row_ids) + len(ids) > max_length:
+                if len(ids) > max_length:
+                    raise _too_long("input_ids", ids_rows, max_length, ends=0)
+                rest = max_length - len(row_ids)
+                if not len(row_ids) == len(row_labels) == len(row_mask) <= max_length:
+                    raise changed()
+                packed.append(row_ids + [pad_token_id] * rest)
+                packed_labels.append(row_labels + [label_pad_id] * rest)
+                packed_mask.append(row_mask + [0] * rest)
+                row_ids, row_labels, row_mask = [], [], []
+            row_ids += ids
+            row_labels += label
+            row_mask += mask
+        if row_ids:
             rest = max_length - len(row_ids)
+            if not len(row_ids) == len(row_labels) == len(row_mask) <= max_length:
+                raise changed()
             packed.append(row_ids + [pad_token_id] * rest)
             packed_labels.append(row_labels + [label_pad_id] * rest)
             packed_mask.append(row_mask + [0] * rest)
-            row_ids, row_labels, row_mask = [], [], []
-        row_ids += ids
-        row_labels += label
-        row_mask += mask
-    if row_ids:
-        rest = max_length - len(row_ids)
-        packed.append(row_ids + [pad_token_id] * rest)
-        packed_labels.append(row_labels + [label_pad_id] * rest)
-        packed_mask.append(row_mask + [0] * rest)
+    except MemoryError:
+        plan = _plan("input_ids", ids_rows, max_length, 0)
+        raise _arguments.too_large(len(plan), max_length) from None
     return {"input_ids": packed, "labels": packed_labels, "attention_mask": packed_mask}
 
 
@@ -203,9 +225,7 @@ def _plan(
 
 
 def _targets(output: str, rows: int, width: int) -> dict[str, Target]:
-    return {
-        name: Target(output, rows, width) for name in ("input_ids", "labels", "attention_mask")
-    }
+    return {name: Target(output, rows, width) for name in _COLUMNS}
 
 
 def _packed_arrays(
@@ -230,9 +250,9 @@ def _packed_arrays(
             ids.write(tokens + eos + pad)
             labels.write(tokens + eos + label_pad)
             mask.write(one * (len(tokens) + 1) + zero)
-        ids.write(pad * rest)
-        labels.write(label_pad * rest)
-        mask.write(zero * rest)
+        for target, fill in zip((ids, labels, mask), (pad, label_pad, zero), strict=True):
+            target.write(fill * rest)
+            target.end_row()
     return {name: target.finish() for name, target in targets.items()}
 
 
@@ -251,9 +271,10 @@ def _concatenated_arrays(
         array("q", [0]),
     )
     names = ("input_ids", "labels", "attention_masks")
-    for name, rows, target, fill in zip(names, columns, targets.values(), fills):
+    for name, rows, target, fill in zip(names, columns, targets.values(), fills, strict=True):
         for first, end, rest in plan:
             for i in range(first, end):
-                target.extend(name, i, rows[i])
+                target.write(int64s(name, i, rows[i]))
             target.write(fill * rest)
+            target.end_row()
     return {name: target.finish() for name, target in targets.items()}

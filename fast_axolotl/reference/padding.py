@@ -4,7 +4,7 @@ from array import array
 from typing import Any
 
 from . import _arguments
-from ._arrays import Target, int64
+from ._arrays import Target, int64, int64s
 from ._rows import token_rows
 
 
@@ -41,14 +41,16 @@ def pad_sequences(
     Raises:
         TypeError: a row is not a sequence of integers, a size not an int; for an array output, an
             element not an integer.
+        RuntimeError: a row changed while it was read (by another thread, or by code that reading
+            the rows runs).
         ValueError: a row is longer than the width and `truncate` is false; a negative size; an
             unknown `padding_side` or `output`; an Arrow array that holds nulls.
-        OverflowError: a size over `sys.maxsize`; for an array output, an element over 64 bits.
+        OverflowError: a size over `sys.maxsize`; for an array output, an element over 64 bits;
+            for "arrow", rows of 2**31 tokens or more.
         MemoryError: the result does not fit in memory.
         ImportError: NumPy, torch or pyarrow is asked for and not installed.
     """
-    if padding_side not in ("right", "left"):
-        raise ValueError("padding_side must be 'right' or 'left'")
+    padding_side = _arguments.padding_side(padding_side)
     output = _arguments.output(output)
     if target_length is not None:
         target_length = _arguments.size("target_length", target_length)
@@ -68,9 +70,12 @@ def pad_sequences(
     right = padding_side == "right"
     if output != "lists":
         return _padded_array(rows, width, pad_value, right, output)
-    if right:
-        return [row + [pad_value] * (width - len(row)) for row in rows]
-    return [[pad_value] * (width - len(row)) + row for row in rows]
+    try:
+        if right:
+            return [row + [pad_value] * (width - len(row)) for row in rows]
+        return [[pad_value] * (width - len(row)) + row for row in rows]
+    except MemoryError:
+        raise _arguments.too_large(len(rows), width) from None
 
 
 def _too_long(rows: list[list[Any]], width: int) -> ValueError:
@@ -87,12 +92,11 @@ def _padded_array(
     target = Target(output, len(rows), width)
     pad = array("q", [int64("pad_value", pad_value)])
     for i, row in enumerate(rows):
-        if right:
-            target.extend("sequences", i, row)
-            target.write(pad * (width - len(row)))
-        else:
-            target.write(pad * (width - len(row)))
-            target.extend("sequences", i, row)
+        # Its own length counts: converting an element may run code that changes the row.
+        tokens = int64s("sequences", i, row)
+        fill = pad * (width - len(tokens))
+        target.write(tokens + fill if right else fill + tokens)
+        target.end_row()
     return target.finish()
 
 
@@ -116,4 +120,8 @@ def create_padding_mask(current_length: int, target_length: int) -> list[int]:
     )
     if missing <= 0:
         return []
-    return list(range(_arguments.size("target_length - current_length", missing)))
+    missing = _arguments.size("target_length - current_length", missing)
+    try:
+        return list(range(missing))
+    except MemoryError:
+        raise _arguments.too_large(1, missing) from None
