@@ -121,10 +121,14 @@ def int64s(name: str, i: int, row: Iterable[Any]) -> "array[int]":
     """
     try:
         return array("q", row)
-    except (TypeError, OverflowError):
+    except (TypeError, OverflowError) as error:
+        failure = error
+    try:
         for j, element in enumerate(row):
             int64(f"{name}[{i}][{j}]", element)
-        raise
+        raise failure
+    finally:
+        del failure  # it holds this frame, which would hold it
 
 
 def int64(name: str, value: Any) -> int:
