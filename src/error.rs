@@ -4,10 +4,10 @@
 
 use kernels::pack::TooLong;
 use kernels::pad::PadError;
-use pyo3::PyErr;
 use pyo3::exceptions::{
     PyImportError, PyMemoryError, PyOverflowError, PyRuntimeError, PyTypeError, PyValueError,
 };
+use pyo3::{PyErr, Python};
 use thiserror::Error as ThisError;
 
 #[derive(Debug, ThisError)]
@@ -71,8 +71,10 @@ pub enum Error {
     #[error("existing_hashes must hold str, not {found}")]
     ExistingItem { found: String },
 
-    #[error("{rows} rows of {width} int64 do not fit in memory")]
-    ArrayMemory { rows: usize, width: usize },
+    #[error("{rows} rows of {width} tokens do not fit in memory")]
+    TableMemory { rows: usize, width: usize },
+    #[error("output='arrow' holds rows of at most {max} tokens, not of {width}", max = i32::MAX)]
+    ArrowWidth { width: usize },
     #[error("out of memory")]
     Memory,
     #[error(transparent)]
@@ -112,6 +114,17 @@ impl std::fmt::Display for Place {
 }
 
 impl Error {
+    /// The same error, told of the result that did not fit if that is what it is about.
+    pub fn in_table(self, py: Python<'_>, rows: usize, width: usize) -> Self {
+        match self {
+            Error::Memory => Error::TableMemory { rows, width },
+            Error::Python(error) if error.is_instance_of::<PyMemoryError>(py) => {
+                Error::TableMemory { rows, width }
+            }
+            other => other,
+        }
+    }
+
     /// A row of `sequences` that is too long to pad.
     pub fn from_pad(name: &'static str, error: PadError) -> Self {
         match error {
@@ -143,10 +156,12 @@ impl From<Error> for PyErr {
             Error::Python(error) => error,
             // Without words, as the interpreter raises it.
             Error::Memory => PyMemoryError::new_err(()),
-            Error::ArrayMemory { .. } => PyMemoryError::new_err(message),
+            Error::TableMemory { .. } => PyMemoryError::new_err(message),
             Error::MissingLibrary { .. } => PyImportError::new_err(message),
             Error::Changed { .. } => PyRuntimeError::new_err(message),
-            Error::TooLarge { .. } | Error::Int64 { .. } => PyOverflowError::new_err(message),
+            Error::TooLarge { .. } | Error::Int64 { .. } | Error::ArrowWidth { .. } => {
+                PyOverflowError::new_err(message)
+            }
             Error::NotAnInt { .. }
             | Error::Rows { .. }
             | Error::Row { .. }

@@ -267,3 +267,17 @@ def test_large_tables(impl: SimpleNamespace) -> None:
     assert impl.pack_sequences(rows, 512, 0, 2) == expected
     found = impl.pack_sequences(rows, 512, 0, 2, output="numpy")
     assert as_lists(found) == expected
+
+
+def test_extension_types_are_what_they_are_made_of(impl: SimpleNamespace) -> None:
+    texts = pa.ExtensionArray.from_storage(pa.json_(), pa.array(["1", "[]"]))
+    assert impl.parallel_hash_rows(texts) == impl.parallel_hash_rows(["1", "[]"])
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(6).reshape(2, 3))
+    assert impl.pad_sequences(tensors, 4) == [[0, 1, 2, 0], [3, 4, 5, 0]]
+    flags = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([0, 1, 7], pa.int8()))
+    for lists in (
+        pa.ListArray.from_arrays(pa.array([0, 1, 3], pa.int32()), flags),
+        pa.LargeListArray.from_arrays(pa.array([0, 1, 3], pa.int64()), flags),
+    ):
+        assert impl.pad_sequences(lists) == [[0, 0], [1, 7]]
+    assert impl.pad_sequences(pa.FixedSizeListArray.from_arrays(flags, 3)) == [[0, 1, 7]]

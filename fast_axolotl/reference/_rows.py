@@ -91,8 +91,15 @@ def arrow_array(name: str, value: Any) -> Any:
     try:
         array = _imported(pyarrow, value)
         array.validate()
+        # pyarrow believes these two.
+        if any(chunk.offset < 0 or len(chunk) < 0 for chunk in array.chunks):
+            raise ValueError("a negative length or offset")
     except (pyarrow.ArrowException, TypeError, ValueError):
         raise _not_arrow(name, value) from None
+    # What an extension type is made of counts: which of them are known differs between libraries.
+    while isinstance(array.type, pyarrow.BaseExtensionType):
+        chunks = [chunk.storage for chunk in array.chunks]
+        array = pyarrow.chunked_array(chunks, type=array.type.storage_type)
     return array
 
 
@@ -131,9 +138,12 @@ def _imported(pyarrow: Any, value: Any) -> Any:
 
 def _arrow_lists(name: str, value: Any) -> list[Any]:
     array = arrow_array(name, value)
-    kind = array.type
+    import pyarrow
     import pyarrow.types as types
 
+    if isinstance(getattr(array.type, "value_type", None), pyarrow.BaseExtensionType):
+        array = array.cast(_with_values(pyarrow, array.type, array.type.value_type.storage_type))
+    kind = array.type
     if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
         raise TypeError(f"{name} must be an Arrow list of integers, not {arrow_type_name(kind)}")
     if not types.is_integer(kind.value_type):
@@ -150,6 +160,14 @@ def _arrow_lists(name: str, value: Any) -> list[Any]:
             if None in row:
                 raise ValueError(f"{name}[{i}][{row.index(None)}] is null")
     return rows
+
+
+def _with_values(pyarrow: Any, kind: Any, values: Any) -> Any:
+    """Return the list type `kind` with other values."""
+    if pyarrow.types.is_fixed_size_list(kind):
+        return pyarrow.list_(values, kind.list_size)
+    large = pyarrow.types.is_large_list(kind)
+    return (pyarrow.large_list if large else pyarrow.list_)(values)
 
 
 # The spelling of Arrow types in errors: pyarrow's own for the types without parameters.

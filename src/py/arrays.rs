@@ -32,20 +32,27 @@ impl<'py> Target<'py> {
                 (numpy.clone(), Some(numpy))
             }
         };
-        let count = rows.checked_mul(width);
-        let bytes = count.and_then(|count| count.checked_mul(size_of::<i64>()));
-        let Some(bytes) = bytes.filter(|&bytes| bytes <= isize::MAX as usize) else {
-            return Err(Error::ArrayMemory { rows, width });
-        };
+        if output == Output::Arrow && i32::try_from(width).is_err() {
+            return Err(Error::ArrowWidth { width });
+        }
+        // Of a result without rows NumPy asks the same.
+        if rows.max(1).checked_mul(width).is_none_or(|count| count > isize::MAX as usize / 8) {
+            return Err(Error::TableMemory { rows, width });
+        }
+        let bytes = rows * width * size_of::<i64>();
         let (memory, fresh) = match numpy {
             Some(numpy) => {
                 let int64 = numpy.getattr(intern!(py, "int64"))?;
-                let memory = numpy.call_method1(intern!(py, "empty"), ((rows, width), int64))?;
+                let memory = numpy
+                    .call_method1(intern!(py, "empty"), ((rows, width), int64))
+                    .map_err(|error| Error::Python(error).in_table(py, rows, width))?;
                 let fresh = (bytes > 0).then(|| FreshArray::new(&memory)).transpose()?;
                 (memory, fresh)
             }
             None => {
-                let memory = library.call_method1(intern!(py, "allocate_buffer"), (bytes,))?;
+                let memory = library
+                    .call_method1(intern!(py, "allocate_buffer"), (bytes,))
+                    .map_err(|error| Error::Python(error).in_table(py, rows, width))?;
                 let view = || {
                     let bytes = PyMemoryView::from(&memory)?;
                     bytes.call_method1(intern!(py, "cast"), ("B",))?.call_method1("cast", ("q",))

@@ -201,7 +201,7 @@ unsafe fn checked_type(
         if !schema.dictionary.is_null() {
             return Some(Err("dictionary".into()));
         }
-        let other = |format: &str| Some(Err(type_name(format)));
+        let other = |format: &str| type_name(format).map(Err);
         if wanted == Wanted::Bytes {
             return match format {
                 "u" | "z" => Some(Ok(Layout::Bytes(4))),
@@ -227,7 +227,7 @@ unsafe fn checked_type(
             && child.dictionary.is_null();
         if !is_integer {
             let found = if child.dictionary.is_null() {
-                type_name(child_format)
+                type_name(child_format)?
             } else {
                 "dictionary".into()
             };
@@ -305,12 +305,12 @@ unsafe fn checked_array(array: *const Array, layout: &Layout) -> Option<()> {
     }
 }
 
-/// The name that pyarrow gives a type, without parameters.
+/// The name that pyarrow gives a type, without parameters; None where there is no such format.
 /// <https://arrow.apache.org/docs/format/CDataInterface.html#data-type-description-format-strings>
-fn type_name(format: &str) -> String {
+fn type_name(format: &str) -> Option<String> {
     let head = format.split(':').next().unwrap_or(format);
     let head = head.split(',').next().unwrap_or(head);
-    match head {
+    let name = match head {
         "n" => "null",
         "b" => "bool",
         "c" => "int8",
@@ -356,7 +356,7 @@ fn type_name(format: &str) -> String {
         "+ud" => "dense_union",
         "+us" => "sparse_union",
         "+r" => "run_end_encoded",
-        other => other,
-    }
-    .to_owned()
+        _ => return None,
+    };
+    Some(name.to_owned())
 }

@@ -37,7 +37,8 @@ pub fn pack_sequences<'py>(
         }
     };
     if output == Output::Lists {
-        return pack_lists(py, &rows, &plan, max_length, pad, eos, label_pad);
+        return pack_lists(py, &rows, &plan, max_length, pad, eos, label_pad)
+            .map_err(|error| error.in_table(py, plan.len(), max_length));
     }
     let mut ids = Target::new(py, output, plan.len(), max_length)?;
     let mut labels = Target::new(py, output, plan.len(), max_length)?;
@@ -148,10 +149,13 @@ pub fn concatenate_and_pack<'py>(
     };
     if output == Output::Lists {
         let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
+        let too_large = |error: Error| error.in_table(py, plan.len(), max_length);
         let pause = GcPause::new(py);
-        let ids = concatenated_lists(py, &ids, &plan, max_length, pad)?;
-        let labels = concatenated_lists(py, &labels, &plan, max_length, label_pad)?;
-        let masks = concatenated_lists(py, &masks, &plan, max_length, zero.as_borrowed())?;
+        let ids = concatenated_lists(py, &ids, &plan, max_length, pad).map_err(too_large)?;
+        let labels =
+            concatenated_lists(py, &labels, &plan, max_length, label_pad).map_err(too_large)?;
+        let masks = concatenated_lists(py, &masks, &plan, max_length, zero.as_borrowed())
+            .map_err(too_large)?;
         drop(pause);
         return columns(py, ids, labels, masks);
     }

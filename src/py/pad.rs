@@ -3,6 +3,7 @@
 use kernels::pad::{Request, plan};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::error::Place;
 use crate::error::{Error, Result};
@@ -40,7 +41,8 @@ pub fn pad_sequences<'py>(
         }
     };
     if output == Output::Lists {
-        return pad_lists(py, &rows, width, pad_value, right);
+        return pad_lists(py, &rows, width, pad_value, right)
+            .map_err(|error| error.in_table(py, rows.len(), width));
     }
     let mut target = Target::new(py, output, rows.len(), width)?;
     let pad = int64(Place::argument("pad_value"), &pad_value)?;
@@ -85,15 +87,14 @@ fn pad_lists<'py>(
 }
 
 fn is_right(side: Borrowed<'_, '_, PyAny>) -> Result<bool> {
-    let py = side.py();
-    let right = intern!(py, "right");
-    if side.is(right) {
+    if side.is(intern!(side.py(), "right")) {
         return Ok(true);
     }
-    match (side.eq(right)?, side.eq(intern!(py, "left"))?) {
-        (true, _) => Ok(true),
-        (false, true) => Ok(false),
-        (false, false) => Err(Error::PaddingSide),
+    let text = side.cast::<PyString>().ok();
+    match text.as_ref().and_then(|text| text.to_str().ok()) {
+        Some("right") => Ok(true),
+        Some("left") => Ok(false),
+        _ => Err(Error::PaddingSide),
     }
 }
 
@@ -113,7 +114,8 @@ pub fn create_padding_mask<'py>(
         }
         Err(_) => 0,
     };
-    let mut positions = NewList::with_capacity(py, missing)?;
+    let mut positions =
+        NewList::with_capacity(py, missing).map_err(|error| error.in_table(py, 1, missing))?;
     for position in 0..missing {
         positions.push(position.into_pyobject(py).map_err(PyErr::from)?.into_any());
     }

@@ -6,7 +6,6 @@ use kernels::hash::write_hex;
 use kernels::sha256::Digest;
 use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
@@ -156,18 +155,19 @@ impl<'py> HeldRows<'py> {
 
 /// The error of a str that UTF-8 can't spell, with the row in its reason.
 fn with_row(py: Python<'_>, error: PyErr, i: usize) -> Error {
-    if error.is_instance_of::<PyUnicodeEncodeError>(py) {
-        let value = error.value(py);
-        if let Ok(reason) = value.getattr(intern!(py, "reason"))
-            && let Err(error) =
-                value.setattr(intern!(py, "reason"), format!("{reason} (rows[{i}])"))
-        {
-            return error.into();
-        }
-        // The traceback and the context are those of a fresh error.
-        error.set_traceback(py, None);
+    if !error.is_instance_of::<PyUnicodeEncodeError>(py) {
+        return error.into();
     }
-    error.into()
+    let value = error.value(py);
+    let attribute = |name: &str| value.getattr(name);
+    // A new one: pickle and copy go by the arguments, which stay as they were given.
+    let renewed = || {
+        let reason = format!("{} (rows[{i}])", attribute("reason")?);
+        let (encoding, object) = (attribute("encoding")?, attribute("object")?);
+        let arguments = (encoding, object, attribute("start")?, attribute("end")?, reason);
+        py.get_type::<PyUnicodeEncodeError>().call1(arguments)
+    };
+    renewed().map_or_else(Error::from, |error| PyErr::from_value(error).into())
 }
 
 /// A digest as a str of 64 lower-case hexadecimal characters.
