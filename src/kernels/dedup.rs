@@ -13,6 +13,13 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Makes room for as many digests more.
+    pub fn reserve(&mut self, more: usize) {
+        let digests = &self.digests;
+        self.table.reserve(more, |&place| prefix(&digests[place]));
+        self.digests.reserve(more);
+    }
+
     /// Adds a digest; returns whether it is new.
     #[inline]
     pub fn insert(&mut self, digest: &Digest) -> bool {

@@ -28,21 +28,21 @@ pub fn resolve(asked: usize) -> usize {
     }
 }
 
-/// Runs `work` on up to `threads` threads at once, this one among them; returns when all are done.
+/// Runs `main` on this thread while up to `threads` - 1 others run `work`; returns when all are done.
 ///
-/// `work` gets the number of its thread; that of the caller is 0. The caller may be alone (no pool
-/// can be had, or it is busy), so every thread must take its share from what the others left.
-pub fn run(threads: usize, work: &(dyn Fn(usize) + Sync)) {
+/// There may be no others (no pool can be had, or it is busy), so `main` must be able to do what they
+/// left.
+pub fn with_helpers<R>(threads: usize, work: &(dyn Fn() + Sync), main: impl FnOnce() -> R) -> R {
     let pool = if threads > 1 { pool() } else { None };
     let Some(pool) = pool else {
-        return work(0);
+        return main();
     };
     pool.threads.in_place_scope(|scope| {
-        for thread in 1..threads {
-            scope.spawn(move |_| work(thread));
+        for _ in 1..threads {
+            scope.spawn(|_| work());
         }
-        work(0);
-    });
+        main()
+    })
 }
 
 struct Pool {
@@ -89,11 +89,12 @@ mod tests {
         for threads in [1, 2, 5] {
             let next = AtomicUsize::new(0);
             let done = AtomicUsize::new(0);
-            run(threads, &|_| {
+            let work = || {
                 while next.fetch_add(1, Ordering::Relaxed) < 1000 {
                     done.fetch_add(1, Ordering::Relaxed);
                 }
-            });
+            };
+            with_helpers(threads, &work, work);
             assert_eq!(done.into_inner(), 1000);
         }
     }

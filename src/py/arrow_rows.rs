@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, Place, Result};
 use crate::py::arrow_capsule::{Imported, Wanted, import};
+use crate::py::rows::type_name;
 
 /// Where the rows of a chunk begin and end, in elements of the chunk's values.
 #[derive(Clone, Copy)]
@@ -64,12 +65,50 @@ fn offsets(data: &ArrayData) -> Option<Offsets<'_>> {
     })
 }
 
-/// Lists of integers, in chunks.
-pub struct ArrowLists {
-    chunks: Vec<ArrayData>,
-    /// The number of rows up to the end of each chunk.
+/// Arrays of one type, one after the other.
+struct Chunks {
+    arrays: Vec<ArrayData>,
+    /// The number of rows up to the end of each array.
     ends: Vec<usize>,
 }
+
+impl Chunks {
+    fn new(arrays: Vec<ArrayData>) -> Self {
+        let ends = arrays.iter().scan(0, |end, array| {
+            *end += array.len();
+            Some(*end)
+        });
+        Chunks { ends: ends.collect(), arrays }
+    }
+
+    fn len(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// The array that holds a row, and the row's place in it.
+    #[inline(always)]
+    fn locate(&self, row: usize) -> Option<(&ArrayData, usize)> {
+        let chunk = match self.ends.len() {
+            1 => 0,
+            _ => self.ends.partition_point(|&end| end <= row),
+        };
+        let array = self.arrays.get(chunk)?;
+        let first = self.ends[chunk] - array.len();
+        (row < self.ends[chunk]).then(|| (array, row - first))
+    }
+
+    fn first_null(&self) -> Option<usize> {
+        let is_null = |row: &usize| {
+            self.locate(*row)
+                .is_some_and(|(array, row)| array.nulls().is_some_and(|nulls| nulls.is_null(row)))
+        };
+        let any = self.arrays.iter().any(|array| array.null_count() > 0);
+        (0..if any { self.len() } else { 0 }).find(is_null)
+    }
+}
+
+/// Lists of integers.
+pub struct ArrowLists(Chunks);
 
 /// The lists that `value` offers, all checked; None where it is not an Arrow object.
 pub fn lists(name: &'static str, value: Borrowed<'_, '_, PyAny>) -> Result<Option<ArrowLists>> {
@@ -78,24 +117,15 @@ pub fn lists(name: &'static str, value: Borrowed<'_, '_, PyAny>) -> Result<Optio
         Some(Imported::OtherType(found)) => return Err(Error::ArrowListType { name, found }),
         Some(Imported::Chunks(chunks)) => chunks,
     };
-    let mut end = 0;
-    let ends = chunks
-        .iter()
-        .map(|chunk| {
-            end += chunk.len();
-            end
-        })
-        .collect();
-    let lists = ArrowLists { chunks, ends };
-    let rows = 0..lists.len();
-    if let Some(row) = rows.clone().find(|&row| lists.is_null(row)) {
+    let lists = ArrowLists(Chunks::new(chunks));
+    if let Some(row) = lists.0.first_null() {
         return Err(Error::Null { place: Place::row(name, row) });
     }
-    for row in rows {
-        let Some((chunk, start, end)) = lists.range(row) else {
-            return Err(Error::Arrow { name, found: value.get_type().name()?.to_string() });
+    for row in 0..lists.len() {
+        let Some((array, start, end)) = lists.range(row) else {
+            return Err(Error::Arrow { name, found: type_name(&value)? });
         };
-        if let Some(nulls) = lists.chunks[chunk].child_data()[0].nulls()
+        if let Some(nulls) = array.child_data().first().and_then(ArrayData::nulls)
             && let Some(place) = (start..end).find(|&element| nulls.is_null(element))
         {
             return Err(Error::Null { place: Place::element(name, row, place - start) });
@@ -106,33 +136,15 @@ pub fn lists(name: &'static str, value: Borrowed<'_, '_, PyAny>) -> Result<Optio
 
 impl ArrowLists {
     pub fn len(&self) -> usize {
-        self.ends.last().copied().unwrap_or(0)
+        self.0.len()
     }
 
+    /// The array of a row, and its elements in the array's values; None where those don't reach.
     #[inline(always)]
-    fn locate(&self, row: usize) -> Option<(usize, usize)> {
-        let chunk = match self.ends.len() {
-            1 => 0,
-            _ => self.ends.partition_point(|&end| end <= row),
-        };
-        let data = self.chunks.get(chunk)?;
-        let first = self.ends[chunk] - data.len();
-        (row < self.ends[chunk]).then(|| (chunk, row - first))
-    }
-
-    fn is_null(&self, row: usize) -> bool {
-        self.locate(row).is_some_and(|(chunk, row)| {
-            self.chunks[chunk].nulls().is_some_and(|nulls| nulls.is_null(row))
-        })
-    }
-
-    /// The chunk of a row, and its elements in the chunk's values; None where those don't reach.
-    #[inline(always)]
-    fn range(&self, row: usize) -> Option<(usize, usize, usize)> {
-        let (chunk, row) = self.locate(row)?;
-        let data = &self.chunks[chunk];
-        let (start, end) = offsets(data)?.range(row)?;
-        (end <= data.child_data().first()?.len()).then_some((chunk, start, end))
+    fn range(&self, row: usize) -> Option<(&ArrayData, usize, usize)> {
+        let (array, row) = self.0.locate(row)?;
+        let (start, end) = offsets(array)?.range(row)?;
+        (end <= array.child_data().first()?.len()).then_some((array, start, end))
     }
 
     /// The number of elements of a row.
@@ -144,11 +156,11 @@ impl ArrowLists {
 
     #[inline(always)]
     pub fn row(&self, row: usize) -> Option<Integers<'_>> {
-        let (chunk, start, end) = self.range(row)?;
+        let (array, start, end) = self.range(row)?;
         if start == end {
             return Some(Integers::I64(&[]));
         }
-        let values = self.chunks[chunk].child_data().first()?;
+        let values = array.child_data().first()?;
         let (start, end) = (start + values.offset(), end + values.offset());
         let buffer = values.buffers().first()?;
         Some(match values.data_type() {
@@ -165,10 +177,8 @@ impl ArrowLists {
     }
 }
 
-/// Strings or binaries, in chunks.
-pub struct ArrowBytes {
-    chunks: Vec<ArrayData>,
-}
+/// Strings or binaries.
+pub struct ArrowBytes(Chunks);
 
 /// The strings or binaries that `value` offers, none of them null; None where it is not an Arrow
 /// object.
@@ -178,47 +188,34 @@ pub fn bytes(name: &'static str, value: Borrowed<'_, '_, PyAny>) -> Result<Optio
         Some(Imported::OtherType(found)) => return Err(Error::ArrowTextType { found }),
         Some(Imported::Chunks(chunks)) => chunks,
     };
-    let mut first = 0;
-    for chunk in &chunks {
-        if let Some(nulls) = chunk.nulls()
-            && let Some(row) = (0..chunk.len()).find(|&row| nulls.is_null(row))
-        {
-            return Err(Error::Null { place: Place::row(name, first + row) });
-        }
-        first += chunk.len();
+    let rows = ArrowBytes(Chunks::new(chunks));
+    if let Some(row) = rows.0.first_null() {
+        return Err(Error::Null { place: Place::row(name, row) });
     }
-    let invalid =
-        chunks.iter().any(|chunk| (0..chunk.len()).any(|row| message(chunk, row).is_none()));
-    if invalid {
-        return Err(Error::Arrow { name, found: value.get_type().name()?.to_string() });
+    if (0..rows.len()).any(|row| rows.get(row).is_none()) {
+        return Err(Error::Arrow { name, found: type_name(&value)? });
     }
-    Ok(Some(ArrowBytes { chunks }))
+    Ok(Some(rows))
 }
 
 impl ArrowBytes {
     pub fn len(&self) -> usize {
-        self.chunks.iter().map(ArrayData::len).sum()
+        self.0.len()
     }
 
-    /// All rows in order.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.chunks
-            .iter()
-            .flat_map(|chunk| (0..chunk.len()).map(|row| message(chunk, row).unwrap_or_default()))
+    /// The bytes of a row; None where there is no such row.
+    #[inline(always)]
+    pub fn get(&self, row: usize) -> Option<&[u8]> {
+        let (array, row) = self.0.locate(row)?;
+        if matches!(array.data_type(), DataType::Utf8View | DataType::BinaryView) {
+            return view(array, row);
+        }
+        let (start, end) = offsets(array)?.range(row)?;
+        if start == end {
+            return Some(&[]);
+        }
+        array.buffers().get(1)?.as_slice().get(start..end)
     }
-}
-
-/// The bytes of one row; None where they are not within the chunk's memory.
-#[inline(always)]
-fn message(chunk: &ArrayData, row: usize) -> Option<&[u8]> {
-    if matches!(chunk.data_type(), DataType::Utf8View | DataType::BinaryView) {
-        return view(chunk, row);
-    }
-    let (start, end) = offsets(chunk)?.range(row)?;
-    if start == end {
-        return Some(&[]);
-    }
-    chunk.buffers().get(1)?.as_slice().get(start..end)
 }
 
 /// A view: 4 bytes of length, then up to 12 of text, or 4 of it, the buffer's number and the offset.

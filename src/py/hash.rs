@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kernels::dedup::Seen;
-use kernels::hash::{digest_rows, parse_hex};
+use kernels::hash::{Pipeline, parse_hex};
 use kernels::sha256::Digest;
 use kernels::threads;
 use pyo3::intern;
@@ -15,22 +15,23 @@ use crate::py::arguments;
 use crate::py::fastcall::Arguments;
 use crate::py::list_emitter::{Items, NewList};
 use crate::py::rows::type_name;
-use crate::py::text::{HeldRows, TextRows, hex_str};
+use crate::py::text::{Owners, TextRows, hex_str};
 
-/// Rows digested in one go: their bytes stay in the second-level cache between the two passes.
-const CHUNK: usize = 2048;
+/// Rows of a part: few enough for their bytes to be in the second-level cache still when they are
+/// digested.
+const PART_ROWS: usize = 1024;
 
-/// Rows in one go on several threads, where waking them has to pay.
-const THREADED_CHUNK: usize = 65_536;
+/// Parts are closed early when their bytes reach this.
+const PART_BYTES: usize = 512 << 10;
 
-/// UTF-8 copies held at a time.
-const COPIED_BYTES: usize = 16 << 20;
+/// Parts in work at a time where several threads share them. UTF-8 copies are held for so long.
+const PARTS: usize = 32;
 
-/// What a message costs beside its bytes, in bytes: padding, scheduling, a block begun.
+/// What a row costs beside its bytes, in bytes: padding, scheduling, a block begun.
 const ROW_BYTES: usize = 64;
 
 /// Work below this is done without letting other threads run: about 50 microseconds.
-const DETACH_BYTES: usize = 96 << 10;
+const DETACH_BYTES: usize = 128 << 10;
 
 /// Work that makes it worth while to wake one more thread, which takes about 50 microseconds.
 const THREAD_BYTES: usize = 256 << 10;
@@ -68,6 +69,7 @@ pub fn deduplicate_indices<'py>(
         add_existing(existing, &mut seen)?;
     }
     let rows = TextRows::new(arguments.required(0))?;
+    seen.reserve(rows.len());
     let known = seen.digests().len();
     let mut firsts = Vec::new();
     let mut row = 0usize;
@@ -119,71 +121,130 @@ fn digest<'py>(
     mut sink: impl FnMut(&[Digest]) -> Result<()>,
 ) -> Result<()> {
     let total = rows.len();
-    // Only where there may be work for more than one is it looked up how many may be used.
-    let threads = match total * ROW_BYTES < THREAD_BYTES && total < 2 {
-        true => 1,
-        false => threads::resolve(threads),
-    };
-    let chunk = if threads > 1 { THREADED_CHUNK } else { CHUNK };
-    let mut digests = vec![[0; 32]; total.min(chunk)];
-    match rows {
-        TextRows::Objects(rows) => {
-            let mut held = HeldRows::with_capacity(total.min(chunk));
-            let mut next = 0;
-            while next < total {
-                held.clear();
-                let mut copied = 0;
-                // Looked up again: other threads ran while the last rows were digested.
-                let items = Items::of(rows.as_borrowed());
-                while next < total && held.len() < chunk && copied < COPIED_BYTES {
-                    let row = items.and_then(|items| items.get(py, next));
-                    let place = Place::row("rows", next);
-                    copied += held.hold(next, row.ok_or(Error::Changed { place })?)?;
-                    next += 1;
-                }
-                let out = &mut digests[..held.len()];
-                digest_messages(py, held.messages(), held.bytes(), threads, out)?;
-                sink(out)?;
-            }
-        }
-        TextRows::Arrow(rows) => {
-            let mut messages = Vec::with_capacity(total.min(chunk));
-            let mut rows = rows.iter().peekable();
-            while rows.peek().is_some() {
-                messages.clear();
-                messages.extend(rows.by_ref().take(chunk));
-                let bytes = messages.iter().map(|message| message.len()).sum();
-                let out = &mut digests[..messages.len()];
-                digest_messages(py, &messages, bytes, threads, out)?;
-                sink(out)?;
-            }
-        }
+    let threads = if threads == 1 || total < 2 { 1 } else { threads::resolve(threads) };
+    let mut source = Source { rows, next: 0, total };
+    while source.next < total {
+        let owners = Owners::default();
+        let first = source.part(py, &owners)?;
+        // The first part tells what the rest is like.
+        let work = work(&first).saturating_mul(1 + (total - source.next) / first.len());
+        let threads = threads.min(1 + work / THREAD_BYTES);
+        let rest = (total - source.next).div_ceil(PART_ROWS);
+        let parts = if threads > 1 { (1 + rest).min(PARTS) } else { 1 };
+        let pipeline = Pipeline::new(parts);
+        pipeline.fill(0, first);
+        threads::with_helpers(threads, &|| pipeline.help(), || {
+            let _stop = pipeline.stop_on_drop();
+            let attached = work < DETACH_BYTES;
+            fill_and_sink(py, &pipeline, parts, attached, &mut source, &owners, &mut sink)
+        })?;
     }
     Ok(())
 }
 
-fn digest_messages(
-    py: Python<'_>,
-    messages: &[&[u8]],
-    bytes: usize,
-    threads: usize,
-    out: &mut [Digest],
+/// Fills all parts but the first, and hands on the digests of all.
+fn fill_and_sink<'m, 'a: 'm, 'py>(
+    py: Python<'py>,
+    pipeline: &Pipeline<'m>,
+    parts: usize,
+    attached: bool,
+    source: &mut Source<'a, 'py>,
+    owners: &'m Owners<'py>,
+    sink: &mut impl FnMut(&[Digest]) -> Result<()>,
 ) -> Result<()> {
-    let work = bytes.saturating_add(messages.len() * ROW_BYTES);
-    if work < DETACH_BYTES {
-        digest_rows(messages, out, 1, &mut || true);
-        return Ok(());
+    for part in 1..parts {
+        pipeline.fill(part, source.part(py, owners)?);
     }
-    let threads = threads.min(1 + work / THREAD_BYTES);
-    let mut interrupt = None;
-    let mut polled = Instant::now();
-    let mut keep_going = || {
-        if polled.elapsed() >= POLL {
-            polled = Instant::now();
-            interrupt = Python::attach(|py| py.check_signals()).err();
+    let mut interrupt = Interrupt::default();
+    for part in 0..parts {
+        let digests = loop {
+            if let Some(digests) = pipeline.digests(part) {
+                break digests;
+            }
+            match pipeline.claim(part) {
+                Some(claimed) => {
+                    let mut run = || pipeline.digest(claimed, &mut || interrupt.keep_going());
+                    // What it returns is told by `interrupt` too.
+                    let _ = if attached { run() } else { py.detach(run) };
+                }
+                None => py.detach(|| {
+                    std::thread::yield_now();
+                    interrupt.keep_going();
+                }),
+            }
+            if let Some(error) = interrupt.error.take() {
+                return Err(error.into());
+            }
+        };
+        sink(&digests)?;
+    }
+    Ok(())
+}
+
+/// Looks for Ctrl-C now and then, from a thread that has let go of the interpreter.
+struct Interrupt {
+    polled: Instant,
+    error: Option<PyErr>,
+}
+
+impl Default for Interrupt {
+    fn default() -> Self {
+        Interrupt { polled: Instant::now(), error: None }
+    }
+}
+
+impl Interrupt {
+    fn keep_going(&mut self) -> bool {
+        if self.polled.elapsed() >= POLL {
+            self.polled = Instant::now();
+            self.error = Python::attach(|py| py.check_signals()).err();
         }
-        interrupt.is_none()
-    };
-    py.detach(|| digest_rows(messages, out, threads, &mut keep_going));
-    interrupt.map_or(Ok(()), |error| Err(error.into()))
+        self.error.is_none()
+    }
+}
+
+fn work(messages: &[&[u8]]) -> usize {
+    messages.iter().map(|message| message.len() + ROW_BYTES).sum()
+}
+
+/// Rows on their way into parts.
+struct Source<'a, 'py> {
+    rows: &'a TextRows<'py>,
+    next: usize,
+    total: usize,
+}
+
+impl<'a, 'py> Source<'a, 'py> {
+    /// The bytes of the next rows; `owners` keeps them.
+    fn part<'m>(&mut self, py: Python<'py>, owners: &'m Owners<'py>) -> Result<Vec<&'m [u8]>>
+    where
+        'a: 'm,
+    {
+        let end = self.total.min(self.next + PART_ROWS);
+        let mut messages = Vec::with_capacity(end - self.next);
+        let mut bytes = 0;
+        match self.rows {
+            TextRows::Objects(rows) => {
+                // Looked up every time: other threads ran while the last rows were digested.
+                let items = Items::of(rows.as_borrowed());
+                while self.next < end && bytes < PART_BYTES {
+                    let row = items.and_then(|items| items.get(py, self.next));
+                    let place = Place::row("rows", self.next);
+                    let message = owners.hold(self.next, row.ok_or(Error::Changed { place })?)?;
+                    bytes += message.len();
+                    messages.push(message);
+                    self.next += 1;
+                }
+            }
+            TextRows::Arrow(rows) => {
+                while self.next < end && bytes < PART_BYTES {
+                    let message = rows.get(self.next).unwrap_or_default();
+                    bytes += message.len();
+                    messages.push(message);
+                    self.next += 1;
+                }
+            }
+        }
+        Ok(messages)
+    }
 }

@@ -2,12 +2,14 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::RefCell;
+
 use kernels::hash::write_hex;
 use kernels::sha256::Digest;
 use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::PyString;
 
 use crate::error::{Error, Place, Result};
 use crate::py::arrow_rows::{self, ArrowBytes};
@@ -68,89 +70,56 @@ fn is_text(row: Borrowed<'_, '_, PyAny>) -> bool {
     unsafe { ffi::PyUnicode_Check(row.as_ptr()) != 0 || ffi::PyBytes_Check(row.as_ptr()) != 0 }
 }
 
-/// Rows whose bytes stay readable, whatever other threads do to the objects' containers.
-pub struct HeldRows<'py> {
-    /// What owns the bytes: the row itself, or its UTF-8 where that is not what the row is made of.
-    owners: Vec<Bound<'py, PyAny>>,
-    /// Not for the outside but through `messages`: the bytes live as long as `owners`, no longer.
-    messages: Vec<&'static [u8]>,
-    bytes: usize,
+/// Owners of bytes, which stay readable whatever other threads do to the containers of the rows.
+#[derive(Default)]
+pub struct Owners<'py> {
+    /// The row itself, or its UTF-8 where that is not what the row is made of. Only ever added to
+    /// while it is borrowed.
+    objects: RefCell<Vec<Bound<'py, PyAny>>>,
 }
 
-impl<'py> HeldRows<'py> {
-    pub fn with_capacity(rows: usize) -> Self {
-        HeldRows { owners: Vec::with_capacity(rows), messages: Vec::with_capacity(rows), bytes: 0 }
-    }
-
-    pub fn clear(&mut self) {
-        self.messages.clear();
-        self.owners.clear();
-        self.bytes = 0;
-    }
-
-    pub fn len(&self) -> usize {
-        self.messages.len()
-    }
-
-    /// Bytes of all rows together.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Adds row `i` of a list or tuple. Returns the bytes that were copied for it.
+impl<'py> Owners<'py> {
+    /// The bytes of row `i` of a list or tuple.
     #[inline(always)]
-    pub fn hold(&mut self, i: usize, row: Borrowed<'_, 'py, PyAny>) -> Result<usize> {
+    pub fn hold(&self, i: usize, row: Borrowed<'_, 'py, PyAny>) -> Result<&[u8]> {
         let pointer = row.as_ptr();
         // SAFETY: the kind of the object is checked before it is read as one. Its bytes neither change
-        // nor move while it is alive, and `owners` keeps it alive as long as the message is here.
-        unsafe {
+        // nor move while it is alive, and `self` keeps it alive as long as the bytes are borrowed.
+        let bytes = unsafe {
             if ffi::PyUnicode_Check(pointer) != 0 {
                 if ffi::PyUnicode_IS_COMPACT_ASCII(pointer) == 0 {
                     return self.hold_encoded(i, row);
                 }
                 let length = ffi::PyUnicode_GET_LENGTH(pointer) as usize;
-                let bytes = ffi::PyUnicode_DATA(pointer).cast::<u8>();
-                self.keep(row.to_owned(), std::slice::from_raw_parts(bytes, length));
+                std::slice::from_raw_parts(ffi::PyUnicode_DATA(pointer).cast::<u8>(), length)
             } else if ffi::PyBytes_Check(pointer) != 0 {
                 let length = ffi::PyBytes_Size(pointer) as usize;
-                let bytes = ffi::PyBytes_AsString(pointer).cast::<u8>();
-                self.keep(row.to_owned(), std::slice::from_raw_parts(bytes, length));
+                std::slice::from_raw_parts(ffi::PyBytes_AsString(pointer).cast::<u8>(), length)
             } else {
-                return Err(Error::TextRow {
-                    place: Place::row("rows", i),
-                    found: type_name(&row)?,
-                });
+                return Err(not_text(i, row)?);
             }
-        }
-        Ok(0)
+        };
+        self.objects.borrow_mut().push(row.to_owned());
+        Ok(bytes)
     }
 
-    /// Adds a row that is not ASCII, through its UTF-8, which is not left behind in the str.
+    /// A row that is not ASCII, through its UTF-8, which is not left behind in the str.
     #[cold]
     #[inline(never)]
-    fn hold_encoded(&mut self, i: usize, row: Borrowed<'_, 'py, PyAny>) -> Result<usize> {
+    fn hold_encoded(&self, i: usize, row: Borrowed<'_, 'py, PyAny>) -> Result<&[u8]> {
         let py = row.py();
         let text = row.cast::<PyString>().map_err(PyErr::from)?;
-        let encoded: Bound<'py, PyBytes> =
-            text.encode_utf8().map_err(|error| with_row(py, error, i))?;
+        let encoded = text.encode_utf8().map_err(|error| with_row(py, error, i))?;
         let bytes = encoded.as_bytes();
         // SAFETY: as in `hold`; the object that owns the bytes is kept with them.
-        let message = unsafe { std::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) };
-        self.keep(encoded.into_any(), message);
-        Ok(message.len())
+        let bytes = unsafe { std::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) };
+        self.objects.borrow_mut().push(encoded.into_any());
+        Ok(bytes)
     }
+}
 
-    #[inline(always)]
-    fn keep(&mut self, owner: Bound<'py, PyAny>, message: &'static [u8]) {
-        self.bytes += message.len();
-        self.owners.push(owner);
-        self.messages.push(message);
-    }
-
-    /// The bytes of the rows.
-    pub fn messages<'a>(&'a self) -> &'a [&'a [u8]] {
-        &self.messages
-    }
+fn not_text(i: usize, row: Borrowed<'_, '_, PyAny>) -> Result<Error> {
+    Ok(Error::TextRow { place: Place::row("rows", i), found: type_name(&row)? })
 }
 
 /// The error of a str that UTF-8 can't spell, with the row in its reason.

@@ -111,31 +111,117 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// # Safety
-/// The CPU must have SHA, SSE4.1 and SSSE3. `out` is as long as `messages`.
+/// Messages sorted by their number of blocks before they are digested two by two.
+const GROUP: usize = 128;
+
+/// So few messages are digested as they come.
+const FEW: usize = 4;
+
+/// Messages of one and of two blocks are the rule (rows of text up to 119 bytes), and what they cost
+/// beside their blocks is what counts: they are paired with their like, so that no branch depends on
+/// the length of a single message. Longer ones go through the lanes.
 #[target_feature(enable = "sha,sse4.1,ssse3")]
 fn digest_all(
     messages: &[&[u8]],
     out: &mut [Digest],
     keep_going: &mut dyn FnMut() -> bool,
 ) -> bool {
-    let initial = State {
+    let mut poll = Poll { since: 0, keep_going };
+    if messages.len() <= FEW {
+        return digest_lanes(messages, 0, out, &mut poll);
+    }
+    let mut longer = 0;
+    for (messages, out) in messages.chunks(GROUP).zip(out.chunks_mut(GROUP)) {
+        // Places of messages of one, two and more blocks.
+        let mut places = [[0u8; GROUP]; 3];
+        let mut counts = [0; 3];
+        for (place, message) in messages.iter().enumerate() {
+            let class = ((message.len() + 8) / BLOCK).min(2);
+            places[class][counts[class]] = place as u8;
+            counts[class] += 1;
+        }
+        digest_pairs::<BLOCK>(messages, &places[0][..counts[0]], out);
+        digest_pairs::<{ 2 * BLOCK }>(messages, &places[1][..counts[1]], out);
+        longer += counts[2];
+        if !poll.go_on(messages.len() * BLOCK) {
+            return false;
+        }
+    }
+    longer == 0 || digest_lanes(messages, 2, out, &mut poll)
+}
+
+/// Counts what is done between two looks at `keep_going`.
+struct Poll<'a> {
+    since: usize,
+    keep_going: &'a mut dyn FnMut() -> bool,
+}
+
+impl Poll<'_> {
+    #[inline(always)]
+    fn go_on(&mut self, bytes: usize) -> bool {
+        self.since += bytes;
+        if self.since < POLL_BYTES {
+            return true;
+        }
+        self.since = 0;
+        (self.keep_going)()
+    }
+}
+
+#[inline]
+#[target_feature(enable = "sha,sse4.1,ssse3")]
+fn initial() -> State {
+    // The initial hash value (FIPS 180-4, section 5.3.3).
+    State {
         abef: _mm_set_epi32(0x6a09e667, 0xbb67ae85u32 as i32, 0x510e527f, 0x9b05688cu32 as i32),
         cdgh: _mm_set_epi32(0x3c6ef372, 0xa54ff53au32 as i32, 0x1f83d9ab, 0x5be0cd19),
-    };
-    let mut waiting = messages.iter().enumerate();
+    }
+}
+
+/// Pads a message that fits in `SIZE` bytes with its padding (FIPS 180-4, section 5.1.1).
+#[inline(always)]
+fn pad<const SIZE: usize>(message: &[u8], padded: &mut [u8; SIZE]) {
+    *padded = [0; SIZE];
+    padded[..message.len()].copy_from_slice(message);
+    padded[message.len()] = 0x80;
+    padded[SIZE - 8..].copy_from_slice(&((message.len() as u64) << 3).to_be_bytes());
+}
+
+/// Messages padded before the first of them is digested: by then the bytes have left the store
+/// buffer, and a vector load of what was stored byte by byte does not wait for it.
+const BATCH: usize = 8;
+
+/// Digests the messages at `places`, two by two; of an odd number, the last by itself.
+#[inline]
+#[target_feature(enable = "sha,sse4.1,ssse3")]
+fn digest_pairs<const SIZE: usize>(messages: &[&[u8]], places: &[u8], out: &mut [Digest]) {
+    let mut batch = [[0; SIZE]; BATCH];
+    for places in places.chunks(BATCH) {
+        for (&place, padded) in places.iter().zip(&mut batch) {
+            pad(messages[usize::from(place)], padded);
+        }
+        let (pairs, last) = places.as_chunks::<2>();
+        for (pair, blocks) in pairs.iter().zip(batch.as_chunks::<2>().0) {
+            let (a, b) = compress_two(initial(), &blocks[0], initial(), &blocks[1]);
+            out[usize::from(pair[0])] = finish(a);
+            out[usize::from(pair[1])] = finish(b);
+        }
+        if let [last] = last {
+            let blocks = &batch[places.len() - 1];
+            out[usize::from(*last)] = finish(compress_one(initial(), blocks));
+        }
+    }
+}
+
+/// Digests the messages of more than `over` blocks: two at a time, whatever their lengths.
+#[target_feature(enable = "sha,sse4.1,ssse3")]
+fn digest_lanes(messages: &[&[u8]], over: usize, out: &mut [Digest], poll: &mut Poll<'_>) -> bool {
+    let initial = initial();
+    let mut waiting =
+        messages.iter().enumerate().filter(|(_, message)| (message.len() + 8) / BLOCK >= over);
     let mut take = || waiting.next().map(|(index, message)| Lane::new(index, message, initial));
     let Some(mut a) = take() else {
         return true;
-    };
-    let mut since_poll = 0;
-    let mut poll = |bytes: usize| {
-        since_poll += bytes;
-        if since_poll < POLL_BYTES {
-            return true;
-        }
-        since_poll = 0;
-        keep_going()
     };
     if let Some(mut b) = take() {
         loop {
@@ -144,7 +230,7 @@ fn digest_all(
             (a.state, b.state) = compress_two(a.state, &next_a[..bytes], b.state, &next_b[..bytes]);
             a.advance(bytes);
             b.advance(bytes);
-            if !poll(2 * bytes) {
+            if !poll.go_on(2 * bytes) {
                 return false;
             }
             if b.is_done() {
@@ -171,7 +257,7 @@ fn digest_all(
         let bytes = next.len().min(POLL_BYTES);
         a.state = compress_one(a.state, &next[..bytes]);
         a.advance(bytes);
-        if !poll(bytes) {
+        if !poll.go_on(bytes) {
             return false;
         }
     }
