@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use kernels::dedup::Seen;
-use kernels::hash::{Pipeline, parse_hex};
-use kernels::sha256::Digest;
+use kernels::dedup::{Seen, TooMany};
+use kernels::hash::{Pipeline, parse_hex, write_hex};
+use kernels::sha256::{self, Digest};
 use kernels::threads;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -46,10 +46,12 @@ pub fn parallel_hash_rows<'py>(
 ) -> Result<Bound<'py, PyAny>> {
     let threads = arguments::threads(arguments.optional(1))?;
     let rows = TextRows::new(arguments.required(0))?;
-    let mut hashes = NewList::with_capacity(py, rows.len())?;
+    let mut hashes = NewList::hidden(py, rows.len())?;
     digest(py, &rows, threads, |digests| {
         for digest in digests {
-            hashes.push(hex_str(py, digest)?);
+            let mut hex = [0; 64];
+            write_hex(digest, &mut hex);
+            hashes.push(hex_str(py, &hex)?);
         }
         Ok(())
     })?;
@@ -62,44 +64,51 @@ pub fn deduplicate_indices<'py>(
     arguments: &Arguments<'_, 'py>,
 ) -> Result<Bound<'py, PyAny>> {
     let threads = arguments::threads(arguments.optional(2))?;
-    let mut seen = Seen::default();
-    if let Some(existing) = arguments.optional(1)
-        && !existing.is_none()
-    {
-        add_existing(existing, &mut seen)?;
-    }
+    let existing = match arguments.optional(1) {
+        Some(existing) if !existing.is_none() => existing_digests(existing)?,
+        _ => Vec::new(),
+    };
     let rows = TextRows::new(arguments.required(0))?;
-    seen.reserve(rows.len());
-    let known = seen.digests().len();
-    let mut firsts = Vec::new();
+    // Places from 0 on are those of the existing digests, then come the new ones.
+    let mut seen = Seen::with_capacity(existing.len() + rows.len());
+    for (place, digest) in existing.iter().enumerate() {
+        seen.insert(digest, place, |other| existing[other] == *digest).map_err(too_many)?;
+    }
+    // Both get all the rows there may be; what stays empty is given back.
+    let mut indices = NewList::hidden(py, rows.len())?;
+    let mut hashes = NewList::hidden(py, rows.len())?;
     let mut row = 0usize;
     digest(py, &rows, threads, |digests| {
         for digest in digests {
-            if seen.insert(digest) {
-                firsts.push(row);
+            let mut hex = [0; 64];
+            write_hex(digest, &mut hex);
+            let place = existing.len() + hashes.len();
+            let is_at = |place: usize| match existing.get(place) {
+                Some(existing) => existing == digest,
+                None => hashes.is_str_at(place - existing.len(), &hex),
+            };
+            if seen.insert(digest, place, is_at).map_err(too_many)? {
+                indices.push(row.into_pyobject(py).map_err(PyErr::from)?.into_any());
+                hashes.push(hex_str(py, &hex)?);
             }
             row += 1;
         }
         Ok(())
     })?;
-    let new = &seen.digests()[known..];
-    let mut indices = NewList::with_capacity(py, firsts.len())?;
-    let mut hashes = NewList::with_capacity(py, new.len())?;
-    for first in firsts {
-        indices.push(first.into_pyobject(py).map_err(PyErr::from)?.into_any());
-    }
-    for digest in new {
-        hashes.push(hex_str(py, digest)?);
-    }
-    Ok(PyTuple::new(py, [indices.finish(), hashes.finish()])?.into_any())
+    Ok(PyTuple::new(py, [indices.finish_short(), hashes.finish_short()])?.into_any())
 }
 
-fn add_existing(existing: Borrowed<'_, '_, PyAny>, seen: &mut Seen) -> Result<()> {
+fn too_many(_: TooMany) -> Error {
+    Error::Memory
+}
+
+fn existing_digests(existing: Borrowed<'_, '_, PyAny>) -> Result<Vec<Digest>> {
     let py = existing.py();
     let is_iterable = existing.get_type().hasattr(intern!(py, "__iter__"))?;
     if existing.is_instance_of::<PyString>() || !is_iterable {
         return Err(Error::Existing { found: type_name(&existing)? });
     }
+    let mut digests = Vec::new();
     for item in existing.try_iter()? {
         let item = item?;
         let Ok(text) = item.cast::<PyString>() else {
@@ -107,10 +116,10 @@ fn add_existing(existing: Borrowed<'_, '_, PyAny>, seen: &mut Seen) -> Result<()
         };
         // What is no digest can't be equal to one.
         if let Some(digest) = text.to_str().ok().and_then(|text| parse_hex(text.as_bytes())) {
-            seen.insert(&digest);
+            digests.push(digest);
         }
     }
-    Ok(())
+    Ok(digests)
 }
 
 /// Digests all rows in order and hands the digests to `sink`, some at a time.
@@ -124,8 +133,13 @@ fn digest<'py>(
     let threads = if threads == 1 || total < 2 { 1 } else { threads::resolve(threads) };
     let mut source = Source { rows, next: 0, total };
     while source.next < total {
-        let owners = Owners::default();
+        let owners = Owners::with_capacity(PART_ROWS.min(total - source.next));
         let first = source.part(py, &owners)?;
+        if source.next == total && work(&first) < DETACH_BYTES {
+            let mut digests = vec![[0; 32]; first.len()];
+            sha256::digest_all(&first, &mut digests, &mut || true);
+            return sink(&digests);
+        }
         // The first part tells what the rest is like.
         let work = work(&first).saturating_mul(1 + (total - source.next) / first.len());
         let threads = threads.min(1 + work / THREAD_BYTES);
@@ -135,8 +149,7 @@ fn digest<'py>(
         pipeline.fill(0, first);
         threads::with_helpers(threads, &|| pipeline.help(), || {
             let _stop = pipeline.stop_on_drop();
-            let attached = work < DETACH_BYTES;
-            fill_and_sink(py, &pipeline, parts, attached, &mut source, &owners, &mut sink)
+            fill_and_sink(py, &pipeline, parts, &mut source, &owners, &mut sink)
         })?;
     }
     Ok(())
@@ -147,7 +160,6 @@ fn fill_and_sink<'m, 'a: 'm, 'py>(
     py: Python<'py>,
     pipeline: &Pipeline<'m>,
     parts: usize,
-    attached: bool,
     source: &mut Source<'a, 'py>,
     owners: &'m Owners<'py>,
     sink: &mut impl FnMut(&[Digest]) -> Result<()>,
@@ -163,9 +175,8 @@ fn fill_and_sink<'m, 'a: 'm, 'py>(
             }
             match pipeline.claim(part) {
                 Some(claimed) => {
-                    let mut run = || pipeline.digest(claimed, &mut || interrupt.keep_going());
                     // What it returns is told by `interrupt` too.
-                    let _ = if attached { run() } else { py.detach(run) };
+                    py.detach(|| pipeline.digest(claimed, &mut || interrupt.keep_going()));
                 }
                 None => py.detach(|| {
                     std::thread::yield_now();
@@ -230,7 +241,10 @@ impl<'a, 'py> Source<'a, 'py> {
                 while self.next < end && bytes < PART_BYTES {
                     let row = items.and_then(|items| items.get(py, self.next));
                     let place = Place::row("rows", self.next);
-                    let message = owners.hold(self.next, row.ok_or(Error::Changed { place })?)?;
+                    let row = row.ok_or(Error::Changed { place })?;
+                    let message = owners
+                        .hold(self.next, row)
+                        .map_err(|error| self.rows.culprit(py, self.next, error))?;
                     bytes += message.len();
                     messages.push(message);
                     self.next += 1;

@@ -10,6 +10,7 @@
 
 use pyo3::ffi::{self, Py_ssize_t, PyListObject, PyObject};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::error::{Error, Result};
 
@@ -44,6 +45,7 @@ pub struct NewList<'py> {
     items: *mut *mut PyObject,
     filled: usize,
     capacity: usize,
+    is_hidden: bool,
 }
 
 impl<'py> NewList<'py> {
@@ -73,7 +75,17 @@ impl<'py> NewList<'py> {
                 (*object).allocated = capacity as Py_ssize_t;
             }
         }
-        Ok(NewList { list, items, filled: 0, capacity })
+        Ok(NewList { list, items, filled: 0, capacity, is_hidden: false })
+    }
+
+    /// The same, out of the sight of the collector until it is finished: for a list that is made while
+    /// other threads run, which could ask the collector for all there is.
+    pub fn hidden(py: Python<'py>, capacity: usize) -> Result<Self> {
+        let mut list = Self::with_capacity(py, capacity)?;
+        // SAFETY: a list is tracked from the moment it exists.
+        unsafe { ffi::PyObject_GC_UnTrack(list.list.as_ptr().cast()) };
+        list.is_hidden = true;
+        Ok(list)
     }
 
     /// The next `n` places, which the caller fills.
@@ -140,6 +152,48 @@ impl<'py> NewList<'py> {
         }
     }
 
+    /// Items appended so far.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// Whether the item at `index` is a str of these ASCII characters.
+    #[inline]
+    pub fn is_str_at(&self, index: usize, text: &[u8]) -> bool {
+        if index >= self.filled {
+            return false;
+        }
+        // SAFETY: an item that was appended, which the list keeps alive.
+        let item = unsafe { Borrowed::from_ptr(self.list.py(), *self.items.add(index)) };
+        item.cast::<PyString>()
+            .is_ok_and(|item| item.to_str().is_ok_and(|item| item.as_bytes() == text))
+    }
+
+    /// The list, with the room given back that nothing was appended to.
+    pub fn finish_short(mut self) -> Bound<'py, PyAny> {
+        if self.filled < self.capacity {
+            let bytes = self.filled * size_of::<*mut PyObject>();
+            let object = self.list.as_ptr().cast::<PyListObject>();
+            // SAFETY: the items of a list that only we know; of a failure to shrink they stay.
+            unsafe {
+                if self.filled == 0 {
+                    ffi::PyMem_Free(self.items.cast());
+                    (*object).ob_item = std::ptr::null_mut();
+                    (*object).allocated = 0;
+                } else {
+                    let items = ffi::PyMem_Realloc(self.items.cast(), bytes);
+                    if !items.is_null() {
+                        (*object).ob_item = items.cast();
+                        (*object).allocated = self.filled as Py_ssize_t;
+                        self.items = items.cast();
+                    }
+                }
+            }
+        }
+        self.finish()
+    }
+
     /// The list, with all that was appended.
     #[inline]
     pub fn finish(mut self) -> Bound<'py, PyAny> {
@@ -155,6 +209,10 @@ impl<'py> NewList<'py> {
         unsafe {
             let object = self.list.as_ptr().cast::<PyListObject>();
             (*object).ob_base.ob_size = self.filled as Py_ssize_t;
+        }
+        if self.is_hidden {
+            // SAFETY: untracked in `hidden`, and whole by now.
+            unsafe { ffi::PyObject_GC_Track(self.list.as_ptr().cast()) };
         }
     }
 }

@@ -4,12 +4,10 @@
 
 use std::cell::RefCell;
 
-use kernels::hash::write_hex;
-use kernels::sha256::Digest;
 use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyBytes, PyString};
 
 use crate::error::{Error, Place, Result};
 use crate::py::arrow_rows::{self, ArrowBytes};
@@ -40,20 +38,25 @@ impl<'py> TextRows<'py> {
                 }
             },
         };
-        let py = rows.py();
-        if let Some(items) = Items::of(rows.as_borrowed()) {
-            for i in 0..items.len() {
-                if let Some(row) = items.get(py, i)
-                    && !is_text(row)
-                {
-                    return Err(Error::TextRow {
-                        place: Place::row("rows", i),
-                        found: type_name(&row)?,
-                    });
-                }
-            }
-        }
         Ok(TextRows::Objects(rows))
+    }
+
+    /// The error of row `i`, which could not be held: `found`, unless a later row is of a wrong kind.
+    /// Kinds come first, in the originals too.
+    #[cold]
+    pub fn culprit(&self, py: Python<'py>, i: usize, found: Error) -> Error {
+        let TextRows::Objects(rows) = self else {
+            return found;
+        };
+        let items = Items::of(rows.as_borrowed());
+        let is_text = |row: &Borrowed<'_, '_, PyAny>| {
+            row.is_instance_of::<PyString>() || row.is_instance_of::<PyBytes>()
+        };
+        let rows = (i..self.len()).filter_map(|j| Some((j, items?.get(py, j)?)));
+        match rows.into_iter().find(|(_, row)| !is_text(row)) {
+            Some((j, row)) => not_text(j, row).unwrap_or_else(|error| error),
+            None => found,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -64,14 +67,7 @@ impl<'py> TextRows<'py> {
     }
 }
 
-#[inline(always)]
-fn is_text(row: Borrowed<'_, '_, PyAny>) -> bool {
-    // SAFETY: the object is alive; both look at the flags of its type.
-    unsafe { ffi::PyUnicode_Check(row.as_ptr()) != 0 || ffi::PyBytes_Check(row.as_ptr()) != 0 }
-}
-
 /// Owners of bytes, which stay readable whatever other threads do to the containers of the rows.
-#[derive(Default)]
 pub struct Owners<'py> {
     /// The row itself, or its UTF-8 where that is not what the row is made of. Only ever added to
     /// while it is borrowed.
@@ -79,6 +75,10 @@ pub struct Owners<'py> {
 }
 
 impl<'py> Owners<'py> {
+    pub fn with_capacity(rows: usize) -> Self {
+        Owners { objects: RefCell::new(Vec::with_capacity(rows)) }
+    }
+
     /// The bytes of row `i` of a list or tuple.
     #[inline(always)]
     pub fn hold(&self, i: usize, row: Borrowed<'_, 'py, PyAny>) -> Result<&[u8]> {
@@ -139,13 +139,13 @@ fn with_row(py: Python<'_>, error: PyErr, i: usize) -> Error {
     renewed().map_or_else(Error::from, |error| PyErr::from_value(error).into())
 }
 
-/// A digest as a str of 64 lower-case hexadecimal characters.
+/// A str of 64 ASCII characters.
 #[inline(always)]
-pub fn hex_str<'py>(py: Python<'py>, digest: &Digest) -> Result<Bound<'py, PyAny>> {
+pub fn hex_str<'py>(py: Python<'py>, hex: &[u8; 64]) -> Result<Bound<'py, PyAny>> {
     // SAFETY: a fresh ASCII str of 64 characters, whose data nobody reads before it is written.
     unsafe {
         let text = Bound::from_owned_ptr_or_err(py, ffi::PyUnicode_New(64, 127))?;
-        write_hex(digest, &mut *ffi::PyUnicode_DATA(text.as_ptr()).cast());
+        ffi::PyUnicode_DATA(text.as_ptr()).cast::<[u8; 64]>().write_unaligned(*hex);
         Ok(text)
     }
 }
