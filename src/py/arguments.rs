@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::error::{Error, Result};
-use crate::py::rows::type_name;
+use crate::py::rows::{self, type_name};
 use crate::py::small_ints::small_int;
 
 /// What the result is made of.
@@ -93,8 +93,7 @@ pub fn index<'py>(
     value: Borrowed<'_, 'py, PyAny>,
 ) -> Result<Bound<'py, PyAny>> {
     let py = value.py();
-    let operator = py.import(intern!(py, "operator"))?;
-    match operator.call_method1(intern!(py, "index"), (value,)) {
+    match rows::index(&value) {
         Ok(found) => Ok(found),
         Err(error) if value.get_type().hasattr(intern!(py, "__index__"))? => Err(error.into()),
         Err(_) => Err(Error::NotAnInt { name, found: type_name(&value)? }),

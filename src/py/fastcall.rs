@@ -257,28 +257,26 @@ unsafe extern "C" fn entry<const INDEX: usize, const DISPATCHED: bool>(
     keywords: *mut PyObject,
 ) -> *mut PyObject {
     let function = &FUNCTIONS[INDEX];
-    // SAFETY: the interpreter calls with itself attached, and `count` arguments, those that the
-    // keywords name behind them.
-    unsafe {
-        let py = Python::assume_attached();
-        if DISPATCHED && function.operation.is_python() {
-            return function.call_original(py, args, count, keywords);
-        }
-        let Some(arguments) = function.bind(py, args, count as usize, keywords) else {
-            return function.call_original(py, args, count, keywords);
-        };
-        match catch_unwind(AssertUnwindSafe(|| (function.rust)(py, &arguments))) {
-            Ok(Ok(result)) => result.into_ptr(),
-            Ok(Err(error)) => {
-                PyErr::from(error).restore(py);
-                null_mut()
-            }
-            Err(panic) => {
-                panicked(function, panic).restore(py);
-                null_mut()
-            }
-        }
+    if DISPATCHED && function.operation.is_python() {
+        // SAFETY: the interpreter calls with itself attached; the arguments are passed on.
+        return unsafe { function.call_original(Python::assume_attached(), args, count, keywords) };
     }
+    // Attached again, so that PyO3 knows of it too: it would put off freeing objects otherwise.
+    Python::attach(|py| {
+        // SAFETY: `count` arguments came, those that the keywords name behind them.
+        let arguments = unsafe { function.bind(py, args, count as usize, keywords) };
+        let Some(arguments) = arguments else {
+            // SAFETY: the arguments are passed on as they came.
+            return unsafe { function.call_original(py, args, count, keywords) };
+        };
+        let error = match catch_unwind(AssertUnwindSafe(|| (function.rust)(py, &arguments))) {
+            Ok(Ok(result)) => return result.into_ptr(),
+            Ok(Err(error)) => PyErr::from(error),
+            Err(panic) => panicked(function, panic),
+        };
+        error.restore(py);
+        null_mut()
+    })
 }
 
 fn panicked(function: &Function, panic: Box<dyn Any + Send>) -> PyErr {

@@ -3,13 +3,31 @@
 #![allow(unsafe_code)]
 
 use pyo3::buffer::PyBuffer;
+use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 use crate::error::{Error, Place, Result};
 
-/// A writable, contiguous buffer of int64 that no other code knows yet.
+/// Writable, contiguous memory of int64 that no other code knows yet.
 pub struct FreshArray {
-    buffer: PyBuffer<i64>,
+    /// What the memory belongs to, or its export by the buffer protocol.
+    _owner: Owner,
+    first: *mut i64,
+    count: usize,
+}
+
+enum Owner {
+    Array { _array: Py<PyAny> },
+    Buffer { _buffer: PyBuffer<i64> },
+}
+
+/// The head of NumPy's `PyArrayObject_fields`, which is part of its C ABI.
+/// <https://numpy.org/doc/stable/reference/c-api/types-and-structures.html>
+#[repr(C)]
+struct NumpyArray {
+    base: ffi::PyObject,
+    data: *mut i64,
 }
 
 impl FreshArray {
@@ -19,16 +37,35 @@ impl FreshArray {
         if buffer.readonly() || !buffer.is_c_contiguous() {
             return Err(Error::Changed { place: Place::argument("output") });
         }
-        Ok(FreshArray { buffer })
+        let (first, count) = (buffer.buf_ptr().cast(), buffer.item_count());
+        Ok(FreshArray { _owner: Owner::Buffer { _buffer: buffer }, first, count })
+    }
+
+    /// The same for what `numpy.empty` returned: `count` int64, not none.
+    ///
+    /// The pointer is read where NumPy keeps it, once it was seen there: a tenth of what the buffer
+    /// protocol takes.
+    pub fn of_numpy(array: &Bound<'_, PyAny>, count: usize) -> Result<Self> {
+        static IS_THERE: PyOnceLock<bool> = PyOnceLock::new();
+        // SAFETY: any object that `numpy.empty` returns is larger than its head, which is compared with
+        // what the buffer protocol says before it is believed.
+        let data = unsafe { (*array.as_ptr().cast::<NumpyArray>()).data };
+        let is_there = IS_THERE.get_or_try_init(array.py(), || {
+            Self::new(array).map(|fresh| fresh.first == data && fresh.count == count)
+        })?;
+        if !is_there {
+            return Self::new(array);
+        }
+        let owner = Owner::Array { _array: array.clone().unbind() };
+        Ok(FreshArray { _owner: owner, first: data, count })
     }
 
     pub fn as_mut_slice(&mut self) -> &mut [i64] {
-        let count = self.buffer.item_count();
-        if count == 0 {
+        if self.count == 0 {
             return &mut [];
         }
-        // SAFETY: `count` int64 lie at the pointer, aligned as PyBuffer checked, and stay there while
-        // the buffer is held. Nobody else reads or writes them: the array has just been made.
-        unsafe { std::slice::from_raw_parts_mut(self.buffer.buf_ptr().cast::<i64>(), count) }
+        // SAFETY: `count` int64 lie at the pointer, and stay there while the owner is held. Nobody else
+        // reads or writes them: the array has just been made.
+        unsafe { std::slice::from_raw_parts_mut(self.first, self.count) }
     }
 }

@@ -3,7 +3,10 @@
 use kernels::integers::Integers;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PySequence, PyString, PyTuple};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{
+    PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PySequence, PyString, PyTuple,
+};
 
 use crate::error::{Error, Place, Result};
 use crate::py::arrow_rows::{self, ArrowLists};
@@ -398,26 +401,46 @@ fn is_ndarray(value: Borrowed<'_, '_, PyAny>) -> Result<bool> {
 
 /// `numpy.ndarray`, where NumPy is loaded: an array can't be met anywhere else.
 fn ndarray(py: Python<'_>) -> Result<Option<Bound<'_, PyAny>>> {
-    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
-    match modules.get_item(intern!(py, "numpy")) {
-        Ok(numpy) => Ok(Some(numpy.getattr(intern!(py, "ndarray"))?)),
-        Err(_) => Ok(None),
+    match loaded(py, intern!(py, "numpy"))? {
+        Some(numpy) => Ok(Some(numpy.getattr(intern!(py, "ndarray"))?)),
+        None => Ok(None),
     }
+}
+
+/// A module that is loaded.
+pub fn loaded<'py>(
+    py: Python<'py>,
+    name: &Bound<'py, PyString>,
+) -> Result<Option<Bound<'py, PyAny>>> {
+    static MODULES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let modules = MODULES.import(py, "sys", "modules")?;
+    let Ok(modules) = modules.cast::<PyDict>() else {
+        return Ok(None);
+    };
+    Ok(modules.get_item(name)?.filter(|module| !module.is_none()))
+}
+
+/// `operator.index(value)`.
+pub fn index<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static INDEX: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    INDEX.import(value.py(), "operator", "index")?.call1((value,))
 }
 
 /// The int64 that `value` stands for; runs `__index__` where it has one.
 pub fn int64(place: Place, value: &Bound<'_, PyAny>) -> Result<i64> {
     let py = value.py();
-    let index =
-        match py.import(intern!(py, "operator"))?.call_method1(intern!(py, "index"), (value,)) {
-            Ok(index) => index,
-            Err(error) if value.get_type().hasattr(intern!(py, "__index__"))? => {
-                return Err(error.into());
-            }
-            Err(_) => {
-                return Err(Error::NotAnInteger { place, found: type_name(value)? });
-            }
-        };
+    if let Some(small) = small_int(value.as_borrowed()) {
+        return Ok(small);
+    }
+    let index = match index(value) {
+        Ok(index) => index,
+        Err(error) if value.get_type().hasattr(intern!(py, "__index__"))? => {
+            return Err(error.into());
+        }
+        Err(_) => {
+            return Err(Error::NotAnInteger { place, found: type_name(value)? });
+        }
+    };
     match index.extract::<i64>() {
         Ok(value) => Ok(value),
         Err(_) => {
