@@ -187,4 +187,12 @@ impl From<Error> for PyErr {
     }
 }
 
+/// The value, or nothing where there is an error that is not to be raised.
+///
+/// Functions that the interpreter calls directly are not among PyO3's attachments; it would keep the
+/// error until there is one.
+pub fn unraised<T>(result: pyo3::PyResult<T>) -> Option<T> {
+    result.map_err(|error| Python::attach(|_| drop(error))).ok()
+}
+
 pub type Result<T> = std::result::Result<T, Error>;

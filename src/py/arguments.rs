@@ -4,7 +4,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, unraised};
 use crate::py::rows::type_name;
 use crate::py::small_ints::small_int;
 
@@ -53,11 +53,11 @@ pub fn size(name: &'static str, value: Borrowed<'_, '_, PyAny>, minimum: usize) 
         return Ok(small);
     }
     let found = index(name, value)?;
-    match found.extract::<isize>() {
-        Ok(size) if usize::try_from(size).is_ok_and(|size| size >= minimum) => {
+    match unraised(found.extract::<isize>()) {
+        Some(size) if usize::try_from(size).is_ok_and(|size| size >= minimum) => {
             Ok(size.unsigned_abs())
         }
-        Err(_) if found.gt(0)? => Err(Error::TooLarge { name, found: shown(&found)? }),
+        None if found.gt(0)? => Err(Error::TooLarge { name, found: shown(&found)? }),
         _ => Err(Error::TooSmall { name, minimum, found: shown(&found)? }),
     }
 }

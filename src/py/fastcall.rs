@@ -18,6 +18,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::error::Result;
+use crate::error::unraised;
 use crate::py::dispatch::Operation;
 use crate::py::{hash, pack, pad};
 
@@ -183,7 +184,7 @@ impl Function {
             }
             let keyword = Borrowed::from_ptr(py, keyword);
             let keyword = keyword.cast::<PyString>().ok()?;
-            let keyword = keyword.to_str().ok()?;
+            let keyword = unraised(keyword.to_str())?;
             self.parameters.iter().position(|&name| name == keyword)
         }
     }
@@ -270,11 +271,12 @@ unsafe extern "C" fn entry<const INDEX: usize, const DISPATCHED: bool>(
         match catch_unwind(AssertUnwindSafe(|| (function.rust)(py, &arguments))) {
             Ok(Ok(result)) => result.into_ptr(),
             Ok(Err(error)) => {
-                PyErr::from(error).restore(py);
+                // An attachment of PyO3's, in which errors and what they hold are dropped for good.
+                Python::attach(|py| PyErr::from(error).restore(py));
                 null_mut()
             }
             Err(panic) => {
-                panicked(function, panic).restore(py);
+                Python::attach(|py| panicked(function, panic).restore(py));
                 null_mut()
             }
         }

@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, unraised};
 use crate::py::arguments;
 use crate::py::fastcall::Arguments;
 use crate::py::list_emitter::{Items, NewList};
@@ -115,7 +115,7 @@ fn existing_digests(existing: Borrowed<'_, '_, PyAny>) -> Result<Vec<Digest>> {
             return Err(Error::ExistingItem { found: type_name(&item)? });
         };
         // What is no digest can't be equal to one.
-        if let Some(digest) = text.to_str().ok().and_then(|text| parse_hex(text.as_bytes())) {
+        if let Some(digest) = unraised(text.to_str()).and_then(|text| parse_hex(text.as_bytes())) {
             digests.push(digest);
         }
     }

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::error::Place;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, unraised};
 use crate::py::arguments::{Output, index, optional_size, shown};
 use crate::py::arrays::Target;
 use crate::py::fastcall::Arguments;
@@ -106,13 +106,13 @@ pub fn create_padding_mask<'py>(
     let target = index("target_length", arguments.required(1))?;
     let current = index("current_length", arguments.required(0))?;
     let missing = target.sub(current)?;
-    let missing = match missing.extract::<isize>() {
-        Ok(missing) => usize::try_from(missing).unwrap_or(0),
-        Err(_) if missing.gt(0)? => {
+    let missing = match unraised(missing.extract::<isize>()) {
+        Some(missing) => usize::try_from(missing).unwrap_or(0),
+        None if missing.gt(0)? => {
             let name = "target_length - current_length";
             return Err(Error::TooLarge { name, found: shown(&missing)? });
         }
-        Err(_) => 0,
+        None => 0,
     };
     let mut positions =
         NewList::with_capacity(py, missing).map_err(|error| error.in_table(py, 1, missing))?;

@@ -5,7 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PySequence, PyString, PyTuple};
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, unraised};
 use crate::py::arrow_rows::{self, ArrowLists};
 use crate::py::integer_buffer::{IntegerBuffer, Scratch};
 use crate::py::list_emitter::{Items, NewList};
@@ -399,9 +399,9 @@ fn is_ndarray(value: Borrowed<'_, '_, PyAny>) -> Result<bool> {
 /// `numpy.ndarray`, where NumPy is loaded: an array can't be met anywhere else.
 fn ndarray(py: Python<'_>) -> Result<Option<Bound<'_, PyAny>>> {
     let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
-    match modules.get_item(intern!(py, "numpy")) {
-        Ok(numpy) => Ok(Some(numpy.getattr(intern!(py, "ndarray"))?)),
-        Err(_) => Ok(None),
+    match unraised(modules.get_item(intern!(py, "numpy"))) {
+        Some(numpy) if !numpy.is_none() => Ok(Some(numpy.getattr(intern!(py, "ndarray"))?)),
+        _ => Ok(None),
     }
 }
 
