@@ -12,10 +12,11 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
-import fast_axolotl
 import implementations
 import numpy as np
 import pytest
+
+import fast_axolotl
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and fork")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
