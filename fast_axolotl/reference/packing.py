@@ -191,18 +191,23 @@ def _check_columns(ids_rows: list[list[Any]], rows: list[list[Any]], name: str) 
         raise ValueError(f"{name} has {len(rows)} rows, input_ids has {len(ids_rows)}")
     if list(map(len, rows)) == list(map(len, ids_rows)):
         return
-    i = next(i for i, row in enumerate(rows) if len(row) != len(ids_rows[i]))
-    raise ValueError(
-        f"{name}[{i}] has length {len(rows[i])}, input_ids[{i}] has length {len(ids_rows[i])}"
-    )
+    for i, (ids, row) in enumerate(zip(ids_rows, rows, strict=True)):
+        if len(row) != len(ids):
+            raise ValueError(
+                f"{name}[{i}] has length {len(row)}, input_ids[{i}] has length {len(ids)}"
+            )
+    raise changed()
 
 
-def _too_long(name: str, rows: list[list[Any]], max_length: int, ends: int) -> ValueError:
-    i, length = next((i, len(row)) for i, row in enumerate(rows) if len(row) + ends > max_length)
-    with_ends = f" ({length + ends} with its end tokens)" if ends else ""
-    return ValueError(
-        f"{name}[{i}] has length {length}{with_ends}, longer than max_length {max_length}"
-    )
+def _too_long(name: str, rows: list[list[Any]], max_length: int, ends: int) -> Exception:
+    for i, row in enumerate(rows):
+        length = len(row)
+        if length + ends > max_length:
+            with_ends = f" ({length + ends} with its end tokens)" if ends else ""
+            return ValueError(
+                f"{name}[{i}] has length {length}{with_ends}, longer than max_length {max_length}"
+            )
+    return changed()
 
 
 def _plan(

@@ -4,7 +4,7 @@ from array import array
 from typing import Any
 
 from . import _arguments
-from ._arrays import Target, int64, int64s
+from ._arrays import Target, changed, int64, int64s
 from ._rows import token_rows
 
 
@@ -78,12 +78,14 @@ def pad_sequences(
         raise _arguments.too_large(len(rows), width) from None
 
 
-def _too_long(rows: list[list[Any]], width: int) -> ValueError:
-    i, length = next((i, len(row)) for i, row in enumerate(rows) if len(row) > width)
-    return ValueError(
-        f"sequences[{i}] has length {length}, longer than the padded length {width} "
-        f"(truncate=True cuts it)"
-    )
+def _too_long(rows: list[list[Any]], width: int) -> Exception:
+    for i, row in enumerate(rows):
+        if len(row) > width:
+            return ValueError(
+                f"sequences[{i}] has length {len(row)}, longer than the padded length {width} "
+                f"(truncate=True cuts it)"
+            )
+    return changed()
 
 
 def _padded_array(

@@ -132,6 +132,8 @@ fn digest<'py>(
     let total = rows.len();
     let threads = if threads == 1 || total < 2 { 1 } else { threads::resolve(threads) };
     let mut source = Source { rows, next: 0, total };
+    // For the whole call: one part takes less time than there is between two looks.
+    let mut interrupt = Interrupt::default();
     while source.next < total {
         let owners = Owners::with_capacity(PART_ROWS.min(total - source.next));
         let first = source.part(py, &owners)?;
@@ -149,7 +151,7 @@ fn digest<'py>(
         pipeline.fill(0, first);
         threads::with_helpers(threads, &|| pipeline.help(), || {
             let _stop = pipeline.stop_on_drop();
-            fill_and_sink(py, &pipeline, parts, &mut source, &owners, &mut sink)
+            fill_and_sink(py, &pipeline, parts, &mut source, &owners, &mut interrupt, &mut sink)
         })?;
     }
     Ok(())
@@ -162,12 +164,12 @@ fn fill_and_sink<'m, 'a: 'm, 'py>(
     parts: usize,
     source: &mut Source<'a, 'py>,
     owners: &'m Owners<'py>,
+    interrupt: &mut Interrupt,
     sink: &mut impl FnMut(&[Digest]) -> Result<()>,
 ) -> Result<()> {
     for part in 1..parts {
         pipeline.fill(part, source.part(py, owners)?);
     }
-    let mut interrupt = Interrupt::default();
     for part in 0..parts {
         let digests = loop {
             if let Some(digests) = pipeline.digests(part) {
@@ -183,11 +185,12 @@ fn fill_and_sink<'m, 'a: 'm, 'py>(
                     interrupt.keep_going();
                 }),
             }
-            if let Some(error) = interrupt.error.take() {
-                return Err(error.into());
-            }
+            interrupt.raise()?;
         };
         sink(&digests)?;
+        // Here too: a part may be too small for a look while it is digested.
+        interrupt.keep_going();
+        interrupt.raise()?;
     }
     Ok(())
 }
@@ -211,6 +214,10 @@ impl Interrupt {
             self.error = Python::attach(|py| py.check_signals()).err();
         }
         self.error.is_none()
+    }
+
+    fn raise(&mut self) -> Result<()> {
+        self.error.take().map_or(Ok(()), |error| Err(error.into()))
     }
 }
 

@@ -92,15 +92,18 @@ fn pack_lists<'py>(
     let mut all_ids = NewList::with_capacity(py, plan.len())?;
     let mut all_labels = NewList::with_capacity(py, plan.len())?;
     let mut all_mask = NewList::with_capacity(py, plan.len())?;
-    let mut lengths = rows.lengths(py);
+    let mut now = rows.now(py);
     let mut first = 0;
     for packed in plan {
         let mut ids = NewList::with_capacity(py, max_length)?;
         let mut labels = NewList::with_capacity(py, max_length)?;
         let mut mask = NewList::with_capacity(py, max_length)?;
         for i in first..packed.end {
-            let length = lengths.next().unwrap_or(0);
-            rows.append_both(py, i, length, &mut ids, &mut labels)?;
+            let (length, objects) = now.next().unwrap_or_default();
+            match objects {
+                Some(objects) => NewList::extend_both(&mut ids, &mut labels, objects),
+                None => rows.append_both(py, i, length, &mut ids, &mut labels)?,
+            }
             ids.repeat(eos, 1);
             ids.repeat(pad, 1);
             labels.repeat(eos, 1);
@@ -117,7 +120,6 @@ fn pack_lists<'py>(
         all_mask.push(mask.finish());
         first = packed.end;
     }
-    drop(lengths);
     let (ids, labels, mask) = (all_ids.finish(), all_labels.finish(), all_mask.finish());
     drop(pause);
     columns(py, ids, labels, mask)
@@ -190,12 +192,15 @@ fn concatenated_lists<'py>(
     pad: Borrowed<'_, 'py, PyAny>,
 ) -> Result<Bound<'py, PyAny>> {
     let mut all = NewList::with_capacity(py, plan.len())?;
-    let mut lengths = rows.lengths(py);
+    let mut now = rows.now(py);
     let mut first = 0;
     for packed in plan {
         let mut row = NewList::with_capacity(py, max_length)?;
         for i in first..packed.end {
-            rows.append(py, i, lengths.next().unwrap_or(0), &mut row)?;
+            match now.next().unwrap_or_default() {
+                (_, Some(objects)) => row.extend(objects),
+                (length, None) => rows.append(py, i, length, &mut row)?,
+            }
         }
         row.repeat(pad, max_length - packed.used);
         all.push(row.finish());

@@ -71,15 +71,18 @@ fn pad_lists<'py>(
 ) -> Result<Bound<'py, PyAny>> {
     let _pause = GcPause::new(py);
     let mut padded = NewList::with_capacity(py, rows.len())?;
-    for (i, length) in rows.lengths(py).enumerate() {
+    for (i, (length, objects)) in rows.now(py).enumerate() {
         let length = length.min(width);
         let mut row = NewList::with_capacity(py, width)?;
+        if !right {
+            row.repeat(pad_value, width - length);
+        }
+        match objects {
+            Some(objects) => row.extend(objects.head(length)),
+            None => rows.append(py, i, length, &mut row)?,
+        }
         if right {
-            rows.append(py, i, length, &mut row)?;
             row.repeat(pad_value, width - length);
-        } else {
-            row.repeat(pad_value, width - length);
-            rows.append(py, i, length, &mut row)?;
         }
         padded.push(row.finish());
     }
@@ -106,13 +109,13 @@ pub fn create_padding_mask<'py>(
     let target = index("target_length", arguments.required(1))?;
     let current = index("current_length", arguments.required(0))?;
     let missing = target.sub(current)?;
-    let missing = match missing.extract::<isize>() {
-        Ok(missing) => usize::try_from(missing).unwrap_or(0),
-        Err(_) if missing.gt(0)? => {
+    let missing = match missing.extract::<isize>().ok() {
+        Some(missing) => usize::try_from(missing).unwrap_or(0),
+        None if missing.gt(0)? => {
             let name = "target_length - current_length";
             return Err(Error::TooLarge { name, found: shown(&missing)? });
         }
-        Err(_) => 0,
+        None => 0,
     };
     let mut positions =
         NewList::with_capacity(py, missing).map_err(|error| error.in_table(py, 1, missing))?;

@@ -71,16 +71,25 @@ impl<'py> TokenRows<'py> {
         }
     }
 
-    /// The length of every row, as it is now: only for as long as no Python code runs.
+    /// All rows, as they are now: only for as long as no Python code runs.
     #[inline]
-    pub fn lengths(&self, py: Python<'py>) -> Lengths<'_, 'py> {
+    pub fn now(&self, py: Python<'py>) -> Now<'_, 'py> {
         let rows = match &self.source {
-            Source::Lists(rows) => LengthsOf::Items(Items::of(rows.as_borrowed())),
-            Source::Mixed(_, lengths) => LengthsOf::Known(lengths),
-            Source::Array(array) => LengthsOf::Same(array.width()),
-            Source::Arrow(lists) => LengthsOf::Arrow(lists),
+            Source::Lists(rows) => match Items::of(rows.as_borrowed()) {
+                Some(rows) => RowsNow::Objects(rows),
+                None => RowsNow::Known(&[]),
+            },
+            Source::Mixed(_, lengths) => RowsNow::Known(lengths),
+            Source::Array(array) => RowsNow::Same(array.width()),
+            Source::Arrow(lists) => RowsNow::Arrow(lists),
         };
-        Lengths { py, rows, next: 0, end: self.len() }
+        Now { py, rows, next: 0, end: self.len() }
+    }
+
+    /// The lengths of all rows, as they are now: only for as long as no Python code runs.
+    #[inline]
+    pub fn lengths(&self, py: Python<'py>) -> impl Iterator<Item = usize> + Clone {
+        self.now(py).map(|(length, _)| length)
     }
 
     /// Row `i`, which may have been taken away by Python code that ran since `new`.
@@ -222,41 +231,41 @@ impl<'py> TokenRows<'py> {
     }
 }
 
-/// The lengths of rows in order.
+/// The rows in order: length, and the objects of the row where it is made of any.
 #[derive(Clone)]
-pub struct Lengths<'a, 'py> {
+pub struct Now<'a, 'py> {
     py: Python<'py>,
-    rows: LengthsOf<'a>,
+    rows: RowsNow<'a>,
     next: usize,
     end: usize,
 }
 
 #[derive(Clone)]
-enum LengthsOf<'a> {
-    Items(Option<Items<'a>>),
+enum RowsNow<'a> {
+    Objects(Items<'a>),
     Known(&'a [usize]),
     Same(usize),
     Arrow(&'a ArrowLists),
 }
 
-impl Iterator for Lengths<'_, '_> {
-    type Item = usize;
+impl<'a> Iterator for Now<'a, '_> {
+    type Item = (usize, Option<Items<'a>>);
 
     #[inline(always)]
-    fn next(&mut self) -> Option<usize> {
+    fn next(&mut self) -> Option<Self::Item> {
         if self.next == self.end {
             return None;
         }
         let i = self.next;
         self.next += 1;
         match &self.rows {
-            LengthsOf::Items(items) => {
-                let row = items.as_ref()?.get(self.py, i)?;
-                Some(Items::of(row).map_or(0, |items| items.len()))
+            RowsNow::Objects(rows) => {
+                let row = Items::of(rows.get(self.py, i)?)?;
+                Some((row.len(), Some(row)))
             }
-            LengthsOf::Known(lengths) => lengths.get(i).copied(),
-            LengthsOf::Same(length) => Some(*length),
-            LengthsOf::Arrow(lists) => lists.length(i),
+            RowsNow::Known(lengths) => Some((*lengths.get(i)?, None)),
+            RowsNow::Same(length) => Some((*length, None)),
+            RowsNow::Arrow(lists) => Some((lists.length(i)?, None)),
         }
     }
 }

@@ -1,0 +1,92 @@
+"""What `import fast_axolotl` loads, and what it costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "numpy",
+    "pyarrow",
+    "torch",
+    "yaml",
+    "datasets",
+    "transformers",
+    "axolotl",
+    "pandas",
+    "polars",
+    "typer",
+    "rich",
+    "click",
+    "platformdirs",
+    "multiprocessing",
+    "concurrent",
+    "asyncio",
+    "importlib.metadata",
+    "hypothesis",
+)
+
+
+def modules_after(code: str) -> set[str]:
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(' '.join(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(run.stdout.split())
+
+
+def test_what_is_not_imported() -> None:
+    found = modules_after("import fast_axolotl") - modules_after("")
+    assert "fast_axolotl" in found
+    assert not found & set(HEAVY)
+    assert not {name for name in found if name.split(".")[0] in HEAVY}
+
+
+def test_calls_on_lists_import_nothing_either() -> None:
+    work = """
+import fast_axolotl as f
+f.pad_sequences([[1], [2, 3]])
+f.pad_sequences([(1,), [2, 3]])
+f.pack_sequences([[1], [2, 3]], 8, 0, 2)
+f.concatenate_and_pack([[1]], [[1]], [[1]], 8, 0)
+f.create_padding_mask(1, 4)
+f.deduplicate_indices(["a", b"b"])
+try:
+    f.pad_sequences([[1], None])
+except TypeError:
+    pass
+"""
+    assert not {name for name in modules_after(work) if name.split(".")[0] in HEAVY}
+
+
+def test_no_module_takes_the_place_of_axolotl() -> None:
+    assert not {
+        name for name in modules_after("import fast_axolotl") if name.split(".")[0] == "axolotl"
+    }
+
+
+CLOCK = """
+import time
+begin = time.perf_counter()
+IMPORT
+print(time.perf_counter() - begin)
+"""
+
+
+def test_what_an_import_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    """A figure, not a limit: the least of interleaved runs, beside an import that does nothing."""
+    least = {"import fast_axolotl": 9.0, "import this_is_not_there": 9.0}
+    for _ in range(9):
+        for statement in least:
+            code = CLOCK.replace("IMPORT", f"try:\n    {statement}\nexcept ImportError:\n    pass")
+            run = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            )
+            least[statement] = min(least[statement], float(run.stdout))
+    took, nothing = least.values()
+    with capsys.disabled():
+        print(f"\nimport fast_axolotl: {1000 * (took - nothing):.1f} ms over a bare interpreter")
+    # Ten times the goal is no matter of a busy machine.
+    assert took - nothing < 0.25
