@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import implementations
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -25,9 +26,11 @@ DESELECTED = {
     ),
 }
 
-pytestmark = pytest.mark.skipif(
-    not FILE.exists(), reason="make compat fetches the test file of 0.2.0"
-)
+pytestmark = [
+    pytest.mark.skipif(not FILE.exists(), reason="make compat fetches the test file of 0.2.0"),
+    # Most of it skips itself then.
+    pytest.mark.skipif(implementations.WITHOUT_RUST, reason="FAST_AXOLOTL_DISABLE_RUST=1"),
+]
 
 
 def run(*arguments: str) -> dict[str, int]:

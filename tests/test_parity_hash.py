@@ -20,11 +20,11 @@ def known_hashes(rows: list[Any]) -> list[str]:
 
 @keep_fixture
 @given(rows=columns, threads=st.sampled_from((0, 1, 2, 3)))
-def test_hashes(subject: SimpleNamespace, rows: list[Any], threads: int) -> None:
+def test_hashes(rust: SimpleNamespace, rows: list[Any], threads: int) -> None:
     for layout in strategies.text_layouts(rows):
         for count in (threads, 1):
             assert_same(
-                subject,
+                rust,
                 "parallel_hash_rows",
                 lambda layout=layout, count=count: ((layout.make(),), {"num_threads": count}),  # type: ignore[misc]
             )
@@ -33,13 +33,13 @@ def test_hashes(subject: SimpleNamespace, rows: list[Any], threads: int) -> None
 @keep_fixture
 @given(rows=columns, data=st.data(), threads=st.sampled_from((0, 1, 2, 3)))
 def test_deduplicate(
-    subject: SimpleNamespace, rows: list[Any], data: st.DataObject, threads: int
+    rust: SimpleNamespace, rows: list[Any], data: st.DataObject, threads: int
 ) -> None:
     existing = data.draw(strategies.existing_hashes(known_hashes(rows)))
     for layout in strategies.text_layouts(rows):
         for made in (existing, lambda: None):
             assert_same(
-                subject,
+                rust,
                 "deduplicate_indices",
                 lambda layout=layout, made=made: ((layout.make(), made(), threads), {}),  # type: ignore[misc]
             )

@@ -27,7 +27,7 @@ def fitting(table: list[list[Any]], limit: int) -> int:
     label_pad=st.sampled_from((-100, 0)),
 )
 def test_every_layout(
-    subject: SimpleNamespace,
+    rust: SimpleNamespace,
     table: list[list[Any]],
     limit: int,
     pad: int,
@@ -39,7 +39,7 @@ def test_every_layout(
     for layout in strategies.layouts(table):
         for output in OUTPUTS:
             assert_same(
-                subject,
+                rust,
                 "pack_sequences",
                 lambda layout=layout, output=output: (  # type: ignore[misc]
                     (layout.make(), limit, pad, eos, label_pad),
@@ -59,13 +59,13 @@ def test_every_layout(
     label_pad=strategies.fills,
 )
 def test_odd_tokens(
-    subject: SimpleNamespace, table: list[list[Any]], limit: int, pad: Any, eos: Any, label_pad: Any
+    rust: SimpleNamespace, table: list[list[Any]], limit: int, pad: Any, eos: Any, label_pad: Any
 ) -> None:
     limit = fitting(table, limit)
     for layout in strategies.layouts(table):
         for output in OUTPUTS:
             assert_same(
-                subject,
+                rust,
                 "pack_sequences",
                 lambda layout=layout, output=output: (  # type: ignore[misc]
                     (layout.make(), limit, pad, eos),
@@ -121,7 +121,7 @@ def columns_of(table: list[list[Any]], salt: int) -> tuple[list[list[Any]], list
     label_pad=st.sampled_from((-100, 300)),
 )
 def test_three_columns(
-    subject: SimpleNamespace,
+    rust: SimpleNamespace,
     table: list[list[Any]],
     limit: int,
     salt: int,
@@ -144,7 +144,7 @@ def test_three_columns(
         for partner, mask in ((same, same_mask), (other, other_mask)):
             for output in OUTPUTS:
                 assert_same(
-                    subject,
+                    rust,
                     "concatenate_and_pack",
                     lambda ids=ids, partner=partner, mask=mask, output=output: (  # type: ignore[misc]
                         (ids.make(), partner.make(), mask.make(), limit, pad),
@@ -166,7 +166,7 @@ def test_three_columns(
     output=st.one_of(st.sampled_from(OUTPUTS), strategies.bad_outputs),
 )
 def test_odd_columns(
-    subject: SimpleNamespace,
+    rust: SimpleNamespace,
     table: list[list[Any]],
     labels: list[list[Any]],
     masks: list[list[Any]],
@@ -182,7 +182,7 @@ def test_odd_columns(
         masks = mask if len(masks) % 2 else [*mask[:-1], *masks[:1]]
     for ids in strategies.layouts(table):
         assert_same(
-            subject,
+            rust,
             "concatenate_and_pack",
             lambda ids=ids: (  # type: ignore[misc]
                 (ids.make(), labels, masks, limit, pad, label_pad),

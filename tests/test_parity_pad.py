@@ -39,7 +39,7 @@ def every_layout_and_output(
     truncate=st.booleans(),
 )
 def test_every_layout(
-    subject: SimpleNamespace,
+    rust: SimpleNamespace,
     table: list[list[Any]],
     target: int | None,
     fill: int,
@@ -54,7 +54,7 @@ def test_every_layout(
         "pad_to_multiple_of": multiple,
         "truncate": truncate,
     }
-    every_layout_and_output(subject, table, options)
+    every_layout_and_output(rust, table, options)
 
 
 @keep_fixture
@@ -66,7 +66,7 @@ def test_every_layout(
     target=st.one_of(st.none(), st.integers(0, 12)),
 )
 def test_odd_tokens(
-    subject: SimpleNamespace,
+    rust: SimpleNamespace,
     table: list[list[Any]],
     fill: Any,
     side: str,
@@ -79,7 +79,7 @@ def test_odd_tokens(
         "padding_side": side,
         "truncate": truncate,
     }
-    every_layout_and_output(subject, table, options)
+    every_layout_and_output(rust, table, options)
 
 
 @keep_fixture
