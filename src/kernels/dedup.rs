@@ -13,7 +13,7 @@ pub struct Seen {
 }
 
 /// There are more distinct digests than places.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
 
 impl Seen {

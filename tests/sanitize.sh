@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Runs the core under what finds undefined behaviour; docs/testing.md says what each part can see.
+#
+#   tests/sanitize.sh [checked] [miri] [address]     all three without arguments
+#
+# A part whose tools are not installed is skipped and says so; SANITIZE_STRICT=1 makes that an error.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python}
+parity=(tests/test_parity_pad.py tests/test_parity_pack.py tests/test_parity_hash.py)
+target=${CARGO_TARGET_DIR:-target}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+skip() {
+    echo "sanitize: skipped $1: $2"
+    [ -z "${SANITIZE_STRICT:-}" ] || exit 1
+}
+
+# A copy of the package with the extension given, ahead of the installed one.
+package() {
+    mkdir -p "$work/$1"
+    cp -r fast_axolotl "$work/$1/"
+    rm -f "$work/$1"/fast_axolotl/_core*.so
+    cp "$2" "$work/$1/fast_axolotl/_core$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')"
+}
+
+run_tests() {
+    PYTHONPATH="$work/$1" "$python" -m pytest -q -p no:cacheprovider "${@:2}"
+}
+
+checked() {
+    echo "sanitize: every assertion and overflow check on"
+    PYO3_PYTHON=$(command -v "$python") cargo build --lib --profile checked
+    cargo test --profile checked -p fast-axolotl-kernels
+    package checked "$target/checked/lib_core.so"
+    run_tests checked "${parity[@]}" tests/test_answers.py tests/test_bad_input.py \
+        tests/test_reentrancy.py --hypothesis-profile=sanitize
+}
+
+miri() {
+    if ! cargo +nightly miri --version > /dev/null 2>&1; then
+        skip miri "rustup component add --toolchain nightly miri rust-src"
+        return
+    fi
+    echo "sanitize: the kernels in Miri"
+    PROPTEST_CASES=${PROPTEST_CASES:-4} MIRIFLAGS="-Zmiri-disable-isolation" \
+        CARGO_TARGET_DIR="$target/miri-kernels" \
+        cargo +nightly miri test --lib -p fast-axolotl-kernels
+}
+
+address() {
+    local host runtime
+    host=$(rustc +nightly -vV 2> /dev/null | sed -n 's/^host: //p') || true
+    runtime=$(gcc -print-file-name=libasan.so 2> /dev/null) || true
+    if [ -z "$host" ] || [ ! -e "$runtime" ]; then
+        skip address "needs a nightly toolchain, and gcc with libasan"
+        return
+    fi
+    echo "sanitize: AddressSanitizer over the extension"
+    # The runtime comes first with LD_PRELOAD, since python itself has none.
+    PYO3_PYTHON=$(command -v "$python") CARGO_TARGET_DIR="$target/address" \
+        RUSTFLAGS="-Zsanitizer=address -Zexternal-clangrt" \
+        cargo +nightly build --lib --profile checked --target "$host"
+    package address "$target/address/$host/checked/lib_core.so"
+    LD_PRELOAD="$runtime" ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+        PYTHONMALLOC=malloc run_tests address "${parity[@]}" tests/test_answers.py \
+        tests/test_bad_input.py tests/test_reentrancy.py --hypothesis-profile=sanitize
+}
+
+parts=("$@")
+[ "${#parts[@]}" -gt 0 ] || parts=(checked miri address)
+for part in "${parts[@]}"; do
+    case $part in
+        checked | miri | address) "$part" ;;
+        *) echo "sanitize: no part named $part" >&2 && exit 2 ;;
+    esac
+done
