@@ -6,9 +6,13 @@
 # A part whose tools are not installed is skipped and says so; SANITIZE_STRICT=1 makes that an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+root=$PWD
 python=${PYTHON:-python}
-parity=(tests/test_parity_pad.py tests/test_parity_pack.py tests/test_parity_hash.py)
-target=${CARGO_TARGET_DIR:-target}
+tests=()
+for name in parity_pad parity_pack parity_hash answers bad_input reentrancy; do
+    tests+=("$root/tests/test_$name.py")
+done
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -25,8 +29,13 @@ package() {
     cp "$2" "$work/$1/fast_axolotl/_core$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')"
 }
 
+# From the copy's folder, which comes first on sys.path: the checkout's own extension would be found.
 run_tests() {
-    PYTHONPATH="$work/$1" "$python" -m pytest -q -p no:cacheprovider "${@:2}"
+    cd "$work/$1"
+    "$python" -c "import fast_axolotl._core as c; assert c.__file__.startswith('$work/$1'), c.__file__"
+    "$python" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root" \
+        --hypothesis-profile=sanitize "${@:2}"
+    cd "$root"
 }
 
 checked() {
@@ -34,8 +43,7 @@ checked() {
     PYO3_PYTHON=$(command -v "$python") cargo build --lib --profile checked
     cargo test --profile checked -p fast-axolotl-kernels
     package checked "$target/checked/lib_core.so"
-    run_tests checked "${parity[@]}" tests/test_answers.py tests/test_bad_input.py \
-        tests/test_reentrancy.py --hypothesis-profile=sanitize
+    run_tests checked "${tests[@]}"
 }
 
 miri() {
@@ -66,8 +74,7 @@ address() {
         cargo +nightly build --lib --profile checked --target "$host"
     package address "$target/address/$host/checked/lib_core.so"
     LD_PRELOAD="$runtime" ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-        PYTHONMALLOC=malloc run_tests address "${parity[@]}" tests/test_answers.py \
-        tests/test_bad_input.py tests/test_reentrancy.py --hypothesis-profile=sanitize
+        PYTHONMALLOC=malloc run_tests address "${tests[@]}"
 }
 
 parts=("$@")
