@@ -1,0 +1,116 @@
+# make run, make test: a fresh clone needs Rust, CPython 3.10 to 3.13 and a package index.
+# PYTHON=... chooses the interpreter, WORKERS=... the number of test processes.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+# `python3` where it is one of ours, else the newest that is.
+PYTHON ?= $(shell python3 -c 'import sys; v = sys.version_info[:2]; \
+	(3, 10) <= v <= (3, 13) and print(sys.executable)' 2>/dev/null | grep . || tools/pythons | tail -n 1)
+WORKERS ?= auto
+VENV := .venv
+BIN := $(VENV)/bin
+RUST := $(shell find src Cargo.toml Cargo.lock build.rs rustfmt.toml -type f -not -path '*/target/*')
+PACKAGE := $(shell find fast_axolotl -name '*.py' -o -name '*.pyi' -o -name '*.json' -o -name '*.yaml')
+# The same examples in every run; what the suite itself warns about is an error.
+PYTEST := $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
+PARITY_CALLS := 100000
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help
+help: ## Show the targets.
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+# --- Environments --------------------------------------------------------------------------------
+
+$(VENV)/tools: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no CPython 3.10 to 3.13 found; set PYTHON=..." >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip 'maturin>=1.9,<2'
+	$(BIN)/python -m pip install --quiet --group lint --group test --group docs
+	@touch $@
+
+$(VENV)/built: export VIRTUAL_ENV = $(CURDIR)/$(VENV)
+$(VENV)/built: $(VENV)/tools $(RUST)
+	$(BIN)/maturin develop --release --quiet
+	@touch $@
+
+.PHONY: build
+build: $(VENV)/built ## Build the extension and install the package, editable, into .venv.
+
+# --- Use -----------------------------------------------------------------------------------------
+
+.venv-run/installed: pyproject.toml README.md $(RUST) $(PACKAGE)
+	@test -n "$(PYTHON)" || { echo "no CPython 3.10 to 3.13 found; set PYTHON=..." >&2; exit 1; }
+	"$(PYTHON)" -m venv .venv-run
+	.venv-run/bin/python -m pip install --quiet --upgrade pip
+	.venv-run/bin/python -m pip install '.[demo]'
+	@touch $@
+
+.PHONY: run
+run: .venv-run/installed ## Build the wheel, install it into .venv-run, run `fast-axolotl demo`.
+	.venv-run/bin/fast-axolotl demo
+
+# --- Checks --------------------------------------------------------------------------------------
+
+.PHONY: test
+test: lint rust-test python-test ## Everything that must pass: lint, types, docs, Rust and Python tests.
+
+.PHONY: lint
+lint: export PYO3_PYTHON = $(CURDIR)/$(BIN)/python
+lint: build ## Formats, lints, types (stubs included), workflows, docs.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/stubtest fast_axolotl._core --ignore-disjoint-bases
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/mkdocs build --strict --quiet
+
+.PHONY: rust-test
+rust-test: build ## Test the crates that know no Python.
+	if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --workspace --exclude fast-axolotl --locked --no-fail-fast \
+			--status-level fail; \
+	else cargo test --workspace --exclude fast-axolotl --locked --no-fail-fast; fi
+
+.PHONY: python-test
+python-test: build ## Test the package with the extension, and with it disabled.
+	$(PYTEST) --min-parity-calls $(PARITY_CALLS)
+	FAST_AXOLOTL_DISABLE_RUST=1 $(PYTEST)
+
+.PHONY: soak
+soak: build ## A million parity calls on examples that were not drawn before.
+	$(PYTEST) --hypothesis-profile soak --min-parity-calls 1000000 tests/test_parity_*.py
+
+.PHONY: matrix
+matrix: $(VENV)/tools ## Build and test the wheel on every CPython 3.10 to 3.13 found.
+	found=$$(tools/pythons); test -n "$$found"; \
+	for python in $$found; do tools/test_wheel "$$python" "$(BIN)/maturin" "$(WORKERS)"; done
+
+.PHONY: sanitize
+sanitize: $(VENV)/tools ## Kernels under Miri or AddressSanitizer; the extension with its checks on.
+	tools/sanitize "$(PYTHON)" "$(BIN)/maturin" "$(WORKERS)"
+
+.PHONY: compat-020
+compat-020: build ## Run the test file of the published 0.2.0, unmodified, against this package.
+	tools/compat_020 $(BIN)
+
+.PHONY: bench
+bench: build ## Measure the speed table; writes benches/results/core.{json,md}.
+	$(BIN)/python benches/core.py
+
+.PHONY: docs
+docs: build ## Build the documentation into site/.
+	$(BIN)/mkdocs build --strict
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf .venv .venv-run .venv-matrix .venv-sanitize build dist site
+	cargo clean
