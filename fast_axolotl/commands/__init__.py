@@ -1,0 +1,1 @@
+"""The subcommands of `fast-axolotl`: one module each, named for its command."""
