@@ -1,0 +1,209 @@
+"""Timing the sides against each other: alternated, repeated, minimum as location.
+
+Noise only adds time, so the minimum of repetitions locates a side (BenchmarkTools.jl); both sides
+are timed in turn, so that what drifts drifts for both. A spin probe between the rounds sees a busy
+machine.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import repeat
+from typing import Any, NamedTuple
+
+from fast_axolotl.dispatch.policy import Sizes
+
+from .fit import Point
+
+# Times a number of calls: nanoseconds for all of them.
+Timer = Callable[[int], float]
+
+# A probe or a measurement that got less of a core than this shared it with somebody.
+_SHARE = 0.85
+# A probe this much slower than the fastest one was disturbed (frequency, hypervisor, caches).
+_SLOWER = 1.25
+# A machine is too noisy where more than this part of the probes was disturbed.
+_DISTURBED = 0.5
+# Between calls in a real program the pool sleeps: so it does here.
+_ASLEEP = 0.003
+
+
+class BusyError(Exception):
+    """The machine is too busy to measure on."""
+
+
+class Case(NamedTuple):
+    """One size of one cell, ready to be timed.
+
+    Attributes:
+        cell: name of the cell.
+        sizes: rows, elements, elements of the result.
+        role: what the point will be used for.
+        timers: implementation -> timer.
+        cold: sides that are timed call by call after a pause, against each other.
+    """
+
+    cell: str
+    sizes: Sizes
+    role: str
+    timers: dict[str, Timer]
+    cold: tuple[str, ...] = ()
+
+
+def timer(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Timer:
+    """Return what times a number of calls of a function, the results freed within the loop."""
+    # Compiled for the call as a caller writes it: packing arguments would cost as much as the call.
+    names = [f"a{i}" for i in range(len(args))]
+    keywords = [f"{name}=k{i}" for i, name in enumerate(kwargs)]
+    parameters = ["function", *names, *(f"k{i}" for i in range(len(kwargs)))]
+    source = (
+        f"def make({', '.join(parameters)}):\n"
+        "    def time_calls(number):\n"
+        "        begin = clock()\n"
+        "        for _ in repeat(None, number):\n"
+        f"            function({', '.join([*names, *keywords])})\n"
+        "        return clock() - begin\n"
+        "    return time_calls\n"
+    )
+    scope: dict[str, Any] = {"clock": time.perf_counter_ns, "repeat": repeat}
+    exec(compile(source, "<calibration>", "exec"), scope)  # noqa: S102
+    return scope["make"](function, *args, *kwargs.values())  # type: ignore[no-any-return]
+
+
+class Probe:
+    """Watches for others on this machine while something is measured.
+
+    A probe spins for about two milliseconds. It is disturbed when it was off the core for part of
+    that time, or ran slower than the fastest probe.
+    """
+
+    def __init__(self, spin: Callable[[], tuple[float, float]] | None = None) -> None:
+        self._spin = spin or _spin
+        self._times: list[float] = []
+        self._shares: list[float] = []
+
+    def look(self) -> bool:
+        """Probe once; true where the machine is quiet."""
+        wall, cpu = self._spin()
+        self._times.append(wall)
+        self._shares.append(cpu / wall if wall else 1.0)
+        return self._quiet(-1)
+
+    def watched(self, wall: float, cpu: float) -> None:
+        """Note how much of a core a measurement got."""
+        if wall > 0:
+            self._times.append(min(self._times, default=0.0))
+            self._shares.append(cpu / wall)
+
+    def _quiet(self, i: int) -> bool:
+        return self._shares[i] >= _SHARE and self._times[i] <= min(self._times) * _SLOWER
+
+    @property
+    def disturbed(self) -> float:
+        """The part of the probes that was disturbed."""
+        count = len(self._times)
+        return sum(not self._quiet(i) for i in range(count)) / count if count else 0.0
+
+    @property
+    def share(self) -> float:
+        """The mean part of a core that this process got."""
+        return sum(self._shares) / len(self._shares) if self._shares else 1.0
+
+    def check(self) -> None:
+        """Stop where the machine is too busy.
+
+        Raises:
+            BusyError: it is.
+        """
+        if len(self._times) >= 8 and (self.disturbed > _DISTURBED or self.share < 0.8):
+            raise BusyError(
+                f"the machine is busy: {self.disturbed:.0%} of the probes were disturbed, this "
+                f"process got {self.share:.0%} of a core"
+            )
+
+
+def _spin() -> tuple[float, float]:
+    wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
+    total = 0
+    for i in range(40_000):
+        total += i
+    return float(time.perf_counter_ns() - wall), float(time.thread_time_ns() - cpu)
+
+
+def measure(
+    cases: list[Case],
+    seconds: float,
+    floor: float,
+    probe: Probe,
+    rounds: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[dict[str, float]]:
+    """Time every side of every case.
+
+    Args:
+        cases: what to time.
+        seconds: when to stop starting rounds (each case gets `rounds` rounds at the least).
+        floor: nanoseconds that one timing should last, by repetition of the call.
+        probe: looked at between rounds.
+        rounds: the least number of rounds.
+        clock: what `seconds` is measured by.
+
+    Returns:
+        For each case, the lowest time of each side, in nanoseconds a call.
+
+    Raises:
+        BusyError: the machine stays too busy.
+    """
+    begin = clock()
+    best: list[dict[str, float]] = [{} for _ in cases]
+    numbers = [_numbers(case, floor, found) for case, found in zip(cases, best)]
+    done = 0
+    while done < rounds or (clock() - begin < seconds and done < 50):
+        wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
+        for i, case in enumerate(cases):
+            sides = [side for side in case.timers if side not in case.cold]
+            for side in sides if done % 2 else reversed(sides):
+                number = numbers[i][side]
+                best[i][side] = min(best[i][side], case.timers[side](number) / number)
+            if done >= rounds and clock() - begin >= seconds:
+                break
+        probe.watched(time.perf_counter_ns() - wall, time.thread_time_ns() - cpu)
+        if not probe.look():
+            time.sleep(0.002)  # let a short disturbance pass
+            probe.look()
+        probe.check()
+        done += 1
+    return best
+
+
+def _numbers(case: Case, floor: float, best: dict[str, float]) -> dict[str, int]:
+    numbers = {}
+    for side, run in case.timers.items():
+        if side in case.cold:
+            continue
+        run(1)  # warm up: the first call imports, allocates, and is not timed
+        once = max(run(1), 1.0)
+        best[side] = once
+        numbers[side] = max(1, round(floor / once))
+    return numbers
+
+
+def measure_cold(case: Case, sides: tuple[str, str], times: int) -> dict[str, float]:
+    """Time two sides call by call, each after a pause in which a thread pool falls asleep.
+
+    Waking is part of what is measured and differs from call to call, so here the median is the
+    location, not the minimum.
+
+    Returns:
+        The median time of each side, in nanoseconds.
+    """
+    found: dict[str, list[float]] = {side: [] for side in sides}
+    for i in range(times):
+        for side in sides if i % 2 else sides[::-1]:
+            time.sleep(_ASLEEP)
+            found[side].append(case.timers[side](1))
+    return {side: sorted(values)[len(values) // 2] for side, values in found.items()}
+
+
+def points(cases: list[Case], times: list[dict[str, float]]) -> list[Point]:
+    """Return measured cases as points."""
+    return [Point(case.sizes, found, case.role) for case, found in zip(cases, times)]

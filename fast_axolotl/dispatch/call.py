@@ -1,0 +1,442 @@
+"""The path of a call: constant where the verdict is, through here where somebody has to look.
+
+The public functions decide inside the extension. They come here for the first decision (which
+reads the profile), for `verify`, for timed and logged calls, and after a panic. Functions that an
+adapter registers are decided here altogether.
+"""
+
+import os
+import time
+from _thread import RLock
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from . import modes, policy, profile, registry, support, trace
+from .policy import IMPLEMENTATIONS, PYTHON, RUST, THREADS, Cell
+from .registry import Arguments, Call, Function, Keywords
+
+try:
+    from fast_axolotl import _core
+except ImportError:
+    _core = None  # type: ignore[assignment]
+
+lock = RLock()
+
+# What the extension does with a call of a function (src/py/dispatch.rs has the same numbers).
+_COLD, _RUST, _PYTHON, _TABLE, _SLOW = range(5)
+
+
+class _Entry:
+    """A function at run time: its rules and its figures."""
+
+    __slots__ = ("calls", "cells", "direct", "function", "index", "seconds")
+
+    def __init__(self, function: Function, index: int | None) -> None:
+        self.function = function
+        self.index = index  # in the extension; None for a function that is decided here
+        self.cells: dict[str, Cell] | None = None
+        self.direct: Callable[..., Any] | None = None
+        self.calls = dict.fromkeys(IMPLEMENTATIONS, 0)
+        # timed calls, their seconds, seconds saved
+        self.seconds = {side: [0, 0.0, 0.0] for side in IMPLEMENTATIONS}
+
+
+_entries: dict[str, _Entry] = {}
+_native: list[_Entry] = []
+_profile: profile.Profile | None = None
+_default: profile.Profile | None = None
+# The line that said why the profile on disk is not used; None where it is, or where there is none.
+profile_problem: str | None = None
+
+
+def entry_of(function: Function) -> _Entry:
+    """Return the run-time state of a registered function."""
+    entry = _entries.get(function.name)
+    if entry is None or entry.function is not function:
+        index = None
+        if function.native:
+            index = len(_native)
+        entry = _Entry(function, index)
+        _entries[function.name] = entry
+        if function.native:
+            _native.append(entry)
+    return entry
+
+
+# --- the profile -----------------------------------------------------------------------------
+
+
+def profiles() -> tuple[profile.Profile | None, profile.Profile]:
+    """Return the profile of this host, if there is a usable one, and the packaged default."""
+    global _profile, _default, profile_problem
+    with lock:
+        if _default is None:
+            default = profile.default()
+            try:
+                file = profile.path()
+            except profile.ProfileError:
+                file = ""
+            try:
+                if file:
+                    from fast_axolotl.calibration.fingerprint import key
+
+                    _profile = profile.load(file, key())
+            except FileNotFoundError:
+                pass
+            except profile.ProfileError as error:
+                profile_problem = f"ignoring the profile {file}: {error}"
+                trace.logger().warning("%s", profile_problem)
+            _default = default
+            source = _profile.source if _profile else _default.source
+            trace.log(20, "decisions come from %s", source)
+        return _profile, _default
+
+
+def reload() -> None:
+    """Forget the profile: the next decision reads it again."""
+    global _profile, _default, profile_problem
+    with lock:
+        _profile = _default = profile_problem = None
+        for entry in _entries.values():
+            entry.cells = None
+        push()
+
+
+def use(found: profile.Profile) -> None:
+    """Decide by this profile from now on (in this process)."""
+    global _profile, _default
+    with lock:
+        _default = _default or profile.default()
+        _profile = found
+        for entry in _entries.values():
+            entry.cells = None
+            _fill(entry)
+        push()
+
+
+def _fill(entry: _Entry) -> dict[str, Cell]:
+    if entry.cells is None:
+        own, default = profiles()
+        cells = {}
+        for name in entry.function.cells():
+            cells[name] = rules(name, own, default)
+        entry.cells = cells
+    return entry.cells
+
+
+def rules(name: str, own: profile.Profile | None, default: profile.Profile) -> Cell:
+    """Return the rules of a cell: the profile's, the default's, or always Python."""
+    for source in (own, default):
+        found = profile.lookup(source.cells, name) if source is not None else None
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+    return Cell(policy.always(PYTHON))
+
+
+def thread_budget() -> int:
+    """Return how many threads a call may use here: its share where ranks share the machine."""
+    usable: int = _core.usable_threads() if _core is not None else 1
+    try:
+        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    except ValueError:
+        ranks = 1
+    return max(1, usable // max(1, ranks))
+
+
+# --- what the extension is told --------------------------------------------------------------
+
+
+def forced_rust(cell: Cell) -> Cell:
+    """Return the rules of a cell where Rust is forced: only the number of threads is open."""
+    one = policy.always(RUST)
+    if cell.split is None:
+        return Cell(one)
+    return Cell(one, policy.always(THREADS, PYTHON, THREADS), cell.split)
+
+
+def _tracked() -> bool:
+    return trace.timing() or trace.tracing()
+
+
+def push() -> None:
+    """Tell the extension, and the wrappers of adapters, what holds now."""
+    with lock:
+        tracked = _tracked()
+        for entry in _entries.values():
+            function = entry.function
+            mode = modes.process_mode(function.operation)
+            standing = support.standing_reason(function)
+            if entry.index is None:
+                constant = mode == modes.PYTHON or standing is not None
+                entry.direct = function.python if constant and not tracked else None
+                continue
+            cells = entry.cells
+            if cells is None and (tracked or mode == modes.VERIFY):
+                state = _SLOW
+            elif standing is not None:
+                state = _SLOW if tracked else _PYTHON
+            elif tracked or mode == modes.VERIFY:
+                state = _SLOW
+            elif mode == modes.PYTHON:
+                state = _PYTHON
+            elif mode == modes.RUST and not function.threaded:
+                state = _RUST
+            elif cells is None:
+                state = _COLD
+            else:
+                used = cells
+                if mode == modes.RUST:
+                    used = {name: forced_rust(cell) for name, cell in cells.items()}
+                constants = {cell.constant() for cell in used.values()}
+                state = _TABLE
+                if constants == {PYTHON}:
+                    state = _PYTHON
+                elif constants == {RUST} and not function.threaded:
+                    state = _RUST
+            _core.dispatch_push(
+                entry.index, state, standing is not None, None if cells is None else _table(cells)
+            )
+        if _core is not None:
+            _core.dispatch_threads(thread_budget())
+
+
+_KINDS = ("always", "threshold", "plane")
+
+
+def _table(cells: dict[str, Cell]) -> list[tuple[str, str, bool, Any, Any, Any]]:
+    table = []
+    for name, cell in cells.items():
+        _, layout, output, collector = registry.split_cell(name)
+        table.append((layout, output, collector, *(_encoded(verdict) for verdict in cell)))
+    return table
+
+
+def _encoded(verdict: policy.Verdict | None) -> tuple[int, bool, int, float, list[float]] | None:
+    # kind, whether the challenger is used (always) or used above (threshold), feature, at, and the
+    # plane as one difference: the challenger wins where it is negative.
+    if verdict is None:
+        return None
+    difference = [0.0] * 4
+    if verdict.costs is not None:
+        holder, challenger = verdict.costs
+        difference = [c * (1 + policy.PLANE_MARGIN) - h for h, c in zip(holder, challenger)]
+    challenger_used = verdict.challenger in (verdict.side, verdict.above)
+    feature = policy.FEATURES.index(verdict.feature) if verdict.feature else 0
+    return _KINDS.index(verdict.kind), challenger_used, feature, verdict.at, difference
+
+
+def log_state(message: str) -> None:
+    """Log a change of what holds."""
+    import sys
+
+    if "logging" in sys.modules:
+        trace.log(20, "%s", message)
+
+
+# --- one call --------------------------------------------------------------------------------
+
+
+def slow(index: int, args: Arguments, kwargs: Keywords) -> Any:
+    """Answer a call that the extension did not decide by itself."""
+    return answer(_native[index], args, kwargs)
+
+
+def answer(entry: _Entry, args: Arguments, kwargs: Keywords) -> Any:
+    """Answer a call: decide, or verify, and count.
+
+    Raises:
+        UnsupportedError: Rust is forced and can't take the call.
+        VerificationError: `verify`, and the sides differ.
+    """
+    function = entry.function
+    mode = modes.current(function.operation)
+    if mode != modes.PYTHON and entry.cells is None:
+        with lock:
+            _fill(entry)
+            push()
+    reason = None if mode == modes.PYTHON else support.refusal(function, args, kwargs)
+    if reason is not None:
+        if mode == modes.RUST and function.name not in support.quarantined:
+            raise support.UnsupportedError(f"{function.name}: Rust can't take this call: {reason}")
+        trace.log(10, "%s: python, since %s", function.name, reason)
+    elif mode == modes.VERIFY:
+        from .verify import verify
+
+        return verify(entry, args, kwargs)
+    if not _tracked():
+        side, _ = (PYTHON, None) if mode == modes.PYTHON or reason else _decide(entry, mode, args, kwargs)
+        return run(entry, side, args, kwargs)
+    side, call = PYTHON, None
+    if mode != modes.PYTHON and reason is None:
+        side, call = _decide(entry, mode, args, kwargs)
+        trace.log(
+            10,
+            "%s: %s (mode %s, %s -> %s, %.0f rows, %.0f elements)",
+            *(function.name, side, mode, call.layout, call.output, *call.sizes[:2]),
+        )
+    if not trace.timing():
+        return run(entry, side, args, kwargs)
+    if call is None:
+        call = describe(entry, args, kwargs)
+    begin = time.perf_counter()
+    result = run(entry, side, args, kwargs)
+    spent = time.perf_counter() - begin
+    figures = entry.seconds[side]
+    figures[0] += 1
+    figures[1] += spent
+    if side != PYTHON and call is not None:
+        original = predicted(function, call, collector_on()).get(PYTHON)
+        if original is not None:
+            figures[2] += original - spent
+    return result
+
+
+def collector_on() -> bool:
+    """Whether the garbage collector runs by itself."""
+    import gc
+
+    return gc.isenabled()
+
+
+def describe(entry: _Entry, args: Arguments, kwargs: Keywords) -> Call | None:
+    """Return what a decision sees of a call; None where the arguments are no call at all."""
+    try:
+        return entry.function.describe(args, kwargs)
+    except Exception:
+        return None  # the chosen side raises what there is to raise
+
+
+def _decide(entry: _Entry, mode: str, args: Arguments, kwargs: Keywords) -> tuple[str, Call]:
+    function = entry.function
+    call = describe(entry, args, kwargs)
+    if call is None:
+        call = Call(function.layouts[0], function.outputs[0], policy.Sizes(0, 0, 0))
+    cells = _fill(entry)
+    collector = not function.allocates or call.output != "lists" or collector_on()
+    cell = cells.get(registry.cell_name(function.name, call.layout, call.output, collector))
+    if cell is None:
+        cell = Cell(policy.always(RUST if mode == modes.RUST else PYTHON))
+    if mode == modes.RUST:
+        cell = forced_rust(cell)
+    many = function.threaded and call.threads != 1 and threads_free()
+    return cell.choose(call.sizes, many), call
+
+
+def threads_free() -> bool:
+    """Whether a call may use several threads now."""
+    return _core is not None and bool(_core.threads_free())
+
+
+def run(entry: _Entry, side: str, args: Arguments, kwargs: Keywords) -> Any:
+    """Answer a call by one implementation, and count it."""
+    if entry.index is not None:
+        return _core.dispatch_run(entry.index, IMPLEMENTATIONS.index(side), args, kwargs)
+    function = entry.function
+    if side == PYTHON or function.rust is None:
+        entry.calls[PYTHON] += 1
+        return function.python(*args, **kwargs)
+    try:
+        result = function.rust(*args, **kwargs)
+    except BaseException as error:
+        if _core is None or not isinstance(error, _core.PanicException):
+            entry.calls[side] += 1
+            raise
+        panicked(function.operation, str(error))
+        entry.calls[PYTHON] += 1
+        return function.python(*args, **kwargs)
+    entry.calls[side] += 1
+    return result
+
+
+def panicked(operation: str, message: str) -> None:
+    """Quarantine an operation, with one warning that asks for a report."""
+    import warnings
+
+    with lock:
+        known = any(f.name in support.quarantined for f in registry.functions_of(operation))
+        support.quarantine(operation, f"quarantined after a panic in this process: {message}")
+        push()
+    log_state(f"{operation} is quarantined: {message}")
+    if known:
+        return
+    text = (
+        f"fast-axolotl: the Rust side of {operation!r} panicked ({message}); the Python originals "
+        "answer for the rest of this process. Please report it with the output of "
+        "`fast-axolotl doctor`: https://github.com/neul-labs/fast-axolotl/issues"
+    )
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    except RuntimeWarning:
+        # Warnings are errors here; the call answers all the same.
+        trace.logger().warning("%s", text)
+
+
+def dispatched(function: Function) -> Callable[..., Any]:
+    """Return a registered function's dispatched form, for functions that adapters bring.
+
+    Name, docstring, module and signature are the original's.
+    """
+    entry = entry_of(function)
+    override = modes.override
+    calls = entry.calls
+
+    @wraps(function.python)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        direct = entry.direct
+        if direct is not None and override.get() is None:
+            calls[PYTHON] += 1
+            return direct(*args, **kwargs)
+        return answer(entry, args, kwargs)
+
+    with lock:
+        push()
+    return call
+
+
+# --- figures ---------------------------------------------------------------------------------
+
+
+def predicted(function: Function, call: Call, collector: bool) -> dict[str, float]:
+    """Return the predicted seconds of each side, as far as there is a fit."""
+    own, default = profiles()
+    collector = collector or not function.allocates or call.output != "lists"
+    name = registry.cell_name(function.name, call.layout, call.output, collector)
+    for source in (own, default):
+        fits = profile.lookup(source.fits, name) if source is not None else None
+        if fits:
+            return {side: cost.at(call.sizes) / 1e9 for side, cost in fits.items()}
+    return {}
+
+
+def collect() -> dict[str, dict[str, dict[str, float]]]:
+    """Return the figures of every operation (see `fast_axolotl.stats`)."""
+    figures: dict[str, dict[str, dict[str, float]]] = {}
+    for entry in _entries.values():
+        if entry.function.name not in registry.FUNCTIONS:
+            continue
+        operation = figures.setdefault(
+            entry.function.operation, {side: {"calls": 0} for side in IMPLEMENTATIONS}
+        )
+        counts = entry.calls
+        if entry.index is not None:
+            counts = dict(zip(IMPLEMENTATIONS, _core.dispatch_counts(entry.index)))
+        for side in IMPLEMENTATIONS:
+            found = operation[side]
+            found["calls"] += counts[side]
+            timed, seconds, saved = entry.seconds[side]
+            if timed:
+                found["timed"] = found.get("timed", 0) + timed
+                found["seconds"] = found.get("seconds", 0.0) + seconds
+                found["saved"] = found.get("saved", 0.0) + saved
+    return figures
+
+
+def reset_counts() -> None:
+    """Set all figures to zero."""
+    for entry in _entries.values():
+        for side in IMPLEMENTATIONS:
+            entry.calls[side] = 0
+            entry.seconds[side] = [0, 0.0, 0.0]
+        if entry.index is not None:
+            _core.dispatch_reset(entry.index)

@@ -1,0 +1,194 @@
+"""Which side is forced: for the process by the environment, for a block by `dispatch_mode`."""
+
+import os
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any
+
+from . import registry
+
+AUTO, RUST, PYTHON, VERIFY = "auto", "rust", "python", "verify"
+MODES = (AUTO, RUST, PYTHON, VERIFY)
+ENVIRONMENT = "FAST_AXOLOTL_DISPATCH"
+
+try:
+    from fast_axolotl._core import Override
+except ImportError:
+
+    class Override:  # type: ignore[no-redef]
+        """The modes of a block: what the extension has under the same name, without its count."""
+
+        __slots__ = ("modes",)
+
+        def __init__(self, modes: dict[str | None, str], codes: bytes) -> None:
+            del codes
+            self.modes = modes
+
+
+def _has_extension() -> bool:
+    from fast_axolotl import RUST_AVAILABLE
+
+    return RUST_AVAILABLE
+
+
+# None stands for every operation that is not named.
+_process: dict[str | None, str] = {None: AUTO}
+override: "ContextVar[Override | None]" = ContextVar("fast_axolotl.dispatch_mode", default=None)
+
+
+def current(operation: str) -> str:
+    """Return the mode that holds for an operation here and now."""
+    block = override.get()
+    if block is not None:
+        mode = block.modes.get(operation) or block.modes.get(None)
+        if mode is not None:
+            return mode
+    return _process.get(operation) or _process[None]
+
+
+def process_mode(operation: str) -> str:
+    """Return the mode that holds for an operation outside every block."""
+    return _process.get(operation) or _process[None]
+
+
+def allowed(extension: bool) -> str:
+    """Return what a mode may be, in words."""
+    modes = [mode for mode in MODES if extension or mode not in (RUST, VERIFY)]
+    return (
+        f"allowed are {', '.join(modes)}, and operation=mode for {', '.join(registry.OPERATIONS)}, "
+        "separated by commas (python,hash=auto)"
+    )
+
+
+def parse(text: str, extension: bool, source: str = ENVIRONMENT) -> dict[str | None, str]:
+    """Read `auto|rust|python|verify[,operation=mode...]`.
+
+    Args:
+        text: what was given; empty for auto.
+        extension: whether the Rust side is there.
+        source: where the text comes from, for the message.
+
+    Returns:
+        The mode of each operation that is named, and under None that of all others.
+
+    Raises:
+        ValueError: an unknown word, operation or form, or a mode that needs the extension where
+            there is none. The message lists what is allowed.
+    """
+    found: dict[str | None, str] = {}
+    for part in text.split(",") if text.strip() else []:
+        name, equals, word = part.strip().partition("=")
+        operation: str | None = name.strip() if equals else None
+        mode = (word if equals else name).strip()
+        if equals and operation not in registry.OPERATIONS:
+            raise ValueError(
+                f"{source}={text!r}: unknown operation {operation!r}; {allowed(extension)}"
+            )
+        if mode not in MODES:
+            raise ValueError(f"{source}={text!r}: unknown mode {mode!r}; {allowed(extension)}")
+        if not extension and mode in (RUST, VERIFY):
+            raise ValueError(
+                f"{source}={text!r}: {mode!r} needs the Rust extension, which is not available; "
+                f"{allowed(extension)}"
+            )
+        if operation in found:
+            raise ValueError(f"{source}={text!r}: {part.strip()!r} is given twice")
+        found[operation] = mode
+    found.setdefault(None, AUTO)
+    return found
+
+
+def read_environment(extension: bool) -> None:
+    """Set the modes of the process from the environment; done once, at import.
+
+    Raises:
+        ValueError: as `parse`.
+    """
+    _replace(parse(os.environ.get(ENVIRONMENT, ""), extension))
+
+
+def set_mode(text: str, source: str = "dispatch") -> None:
+    """Set the modes of the process, in the form the environment variable has.
+
+    Raises:
+        ValueError: as `parse`.
+    """
+    _replace(parse(text, _has_extension(), source))
+    from . import call
+
+    call.push()
+    call.log_state(f"mode {text!r} set by {source}")
+
+
+def _replace(modes: dict[str | None, str]) -> None:
+    _process.clear()
+    _process.update(modes)
+
+
+def describe() -> str:
+    """Return the modes that hold here, in the form the environment variable has."""
+    default = _process[None]
+    parts = [default] + [f"{op}={mode}" for op, mode in _process.items() if op is not None]
+    text = ",".join(parts)
+    block = override.get()
+    if block is not None:
+        inner = [f"{op}={mode}" if op else mode for op, mode in block.modes.items()]
+        text += f" (in a dispatch_mode block: {','.join(inner)})"
+    return text
+
+
+class dispatch_mode:  # noqa: N801 (used like a function)
+    """Force one side for a block of code.
+
+    Local to the thread and the asyncio task; tasks that are created inside inherit it. Nests: the
+    inner block wins for the operations it names. Functions that were imported by name, bound or
+    wrapped before obey as well.
+
+        >>> with dispatch_mode("python"):
+        ...     rows = pad_sequences(rows)
+
+    Args:
+        mode: "auto", "rust", "python" or "verify".
+        op: the operation it is for ("pack", "pad", "hash", ...); None for all.
+
+    Raises:
+        ValueError: an unknown mode or operation, or a mode that needs the extension where there is
+            none.
+    """
+
+    __slots__ = ("_mode", "_operation", "_tokens")
+
+    def __init__(self, mode: str, op: str | None = None) -> None:
+        text = mode if op is None else f"{op}={mode}"
+        if not isinstance(mode, str) or mode not in MODES:
+            raise ValueError(f"unknown mode {mode!r}; {allowed(_has_extension())}")
+        modes = parse(text, _has_extension(), "dispatch_mode")
+        self._mode, self._operation = modes[op], op
+        self._tokens: list[Token[Any]] = []
+
+    def __enter__(self) -> "dispatch_mode":
+        """Begin the block."""
+        modes: dict[str | None, str] = {self._operation: self._mode}
+        outer = override.get()
+        if outer is not None and self._operation is not None:
+            modes = {**outer.modes, **modes}
+        self._tokens.append(override.set(Override(modes, _codes(modes))))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the block, whatever happened in it."""
+        override.reset(self._tokens.pop())
+
+
+def _codes(modes: dict[str | None, str]) -> bytes:
+    # One byte per operation, in the order of the table; 0 leaves it to the process.
+    default = modes.get(None)
+    return bytes(
+        0 if mode is None else 1 + MODES.index(mode)
+        for mode in (modes.get(op, default) for op in registry.OPERATIONS)
+    )

@@ -1,0 +1,532 @@
+"""The profile of a host: read when the first decision needs it, replaced as a whole.
+
+A YAML file: `checksum`, `version`, `key`, `made`, `points`, `fit`, `verdicts`, `audit`. What does
+not match this host and this build, or is damaged, is ignored with one line that says why. Nothing
+in it is executed: only plain scalars, lists and mappings are accepted.
+"""
+
+import errno
+import math
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from . import registry
+from .policy import FEATURES, IMPLEMENTATIONS, PYTHON, RUST, THREADS, Cell, Cost, Verdict
+
+ENVIRONMENT = "FAST_AXOLOTL_PROFILE"
+VERSION = 1
+FILE_NAME = "profile.yaml"
+
+# A full calibration's profile has 200 KB; reading must end within a second whatever is in it.
+_MAX_BYTES = 1 << 20
+_MAX_DEPTH = 8
+
+_KEYS = {
+    "checksum": str,
+    "version": int,
+    "key": dict,
+    "made": dict,
+    "points": dict,
+    "fit": dict,
+    "verdicts": dict,
+    "audit": dict,
+}
+# The two implementations that each verdict of a cell is about: holder, challenger.
+PAIRS = {"one": (PYTHON, RUST), "many": (PYTHON, THREADS), "split": (RUST, THREADS)}
+
+
+class ProfileError(Exception):
+    """A profile that can't be used or written; the message is one line."""
+
+
+class Profile(NamedTuple):
+    """A profile that was read.
+
+    Attributes:
+        source: the file, or "packaged default".
+        cells: the rules of each cell.
+        fits: cell -> implementation -> cost.
+        data: everything, as it was read.
+    """
+
+    source: str
+    cells: dict[str, Cell]
+    fits: dict[str, dict[str, Cost]]
+    data: dict[str, Any]
+
+
+def path() -> str:
+    """Return where the profile of this user and host is.
+
+    Raises:
+        ProfileError: there is no home folder to put it in.
+    """
+    given = os.environ.get(ENVIRONMENT)
+    if given:
+        return given
+    import platformdirs
+
+    try:
+        folder = platformdirs.user_cache_dir("fast-axolotl", appauthor=False)
+    except (RuntimeError, KeyError, OSError) as error:
+        raise ProfileError(f"no folder for the profile ({error}); set {ENVIRONMENT}") from None
+    if not os.path.isabs(folder):  # "~" that could not be expanded
+        raise ProfileError(f"no home folder for the profile; set {ENVIRONMENT}")
+    return os.path.join(folder, FILE_NAME)  # noqa: PTH118 (pathlib costs a third of our import)
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def load(file: str, key: dict[str, Any] | None) -> Profile:
+    """Read and check a profile.
+
+    Args:
+        file: its path.
+        key: what it has to match; None to take any host's.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ProfileError: it can't be used; the message says why, in one line, without the path.
+    """
+    raw = _read(file)
+    data = _parse(raw)
+    profile = validate(data, key, source=file)
+    if checksum(raw) != data["checksum"]:
+        raise ProfileError("damaged: its checksum does not match its contents")
+    return profile
+
+
+def _read(file: str) -> bytes:
+    # Not blocking: a FIFO at that path must not stop the caller.
+    try:
+        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ProfileError(f"can't be read: {error.strerror or error}") from None
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ProfileError("is not a file")
+        with open(handle, "rb", closefd=False) as stream:
+            raw = stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ProfileError(f"can't be read: {error.strerror or error}") from None
+    finally:
+        os.close(handle)
+    if len(raw) > _MAX_BYTES:
+        raise ProfileError(f"is larger than {_MAX_BYTES} bytes")
+    return raw
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    import yaml
+
+    # The C parser where PyYAML has it: ten times as fast. Both read YAML 1.1 without tags.
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        text = raw.decode("utf-8")
+        _check_events(yaml, text, loader)
+        data = yaml.load(text, loader)
+    except UnicodeDecodeError:
+        raise ProfileError("is not text") from None
+    except yaml.YAMLError as error:
+        raise ProfileError(f"is not the YAML of a profile: {_one_line(error)}") from None
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise ProfileError(f"is not the YAML of a profile: {_one_line(error)}") from None
+    if not isinstance(data, dict):
+        raise ProfileError(f"holds {type(data).__name__}, not a mapping")
+    return data
+
+
+def _check_events(yaml: Any, text: str, loader: Any) -> None:
+    # What a profile never has and an attack needs: aliases (bombs), tags (objects), depth.
+    depth = 0
+    for event in yaml.parse(text, loader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise ProfileError("has YAML anchors or aliases, which no profile has")
+        if getattr(event, "tag", None):
+            raise ProfileError(f"has the YAML tag {event.tag!r}, which no profile has")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise ProfileError(f"is nested more than {_MAX_DEPTH} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def validate(data: dict[str, Any], key: dict[str, Any] | None, source: str) -> Profile:
+    """Check what a profile holds, and return its rules.
+
+    Args:
+        data: the profile as `yaml.safe_load` gives it.
+        key: what it has to match; None to take any host's.
+        source: where it comes from.
+
+    Raises:
+        ProfileError: it can't be used; the message says why, in one line.
+    """
+    version = data.get("version")
+    if type(version) is not int:
+        raise ProfileError(f"'version' must be an int, not {_shown(version)}")
+    if version != VERSION:
+        raise ProfileError(f"is of version {version}; this fast-axolotl reads version {VERSION}")
+    for name, kind in _KEYS.items():
+        if name not in data:
+            raise ProfileError(f"has no {name!r}")
+        if type(data[name]) is not kind:
+            raise ProfileError(f"{name!r} must be a {kind.__name__}, not {_shown(data[name])}")
+    unknown = sorted(map(str, set(data) - set(_KEYS)))
+    if unknown:
+        raise ProfileError(f"has the unknown key {unknown[0][:50]!r}")
+    if key is not None:
+        _check_key(data["key"], key)
+    for cell, columns in data["points"].items():
+        _check_points(cell, columns)
+    fits = {
+        _text(cell): {
+            _one_of(f"fit of {cell}", side, IMPLEMENTATIONS): _cost(f"fit of {cell}", values)
+            for side, values in _mapping(f"fit of {cell}", sides).items()
+        }
+        for cell, sides in data["fit"].items()
+    }
+    cells = {_text(cell): _cell(cell, rules) for cell, rules in data["verdicts"].items()}
+    for name in ("mean", "p95", "max"):
+        if name not in data["audit"]:
+            raise ProfileError(f"'audit' has no {name!r}")
+        _number(f"audit {name}", data["audit"][name])
+    return Profile(source, cells, fits, data)
+
+
+def _check_key(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name, value in wanted.items():
+        if name not in found:
+            raise ProfileError(f"'key' has no {name!r}")
+        if found[name] != value or type(found[name]) is not type(value):
+            raise ProfileError(
+                f"was made for another {name}: {_shown(found[name])}, here it is {_shown(value)}"
+            )
+
+
+def _check_points(cell: Any, columns: Any) -> None:
+    for row in _sequence(f"points of {cell}", columns):
+        point = _mapping(f"points of {cell}", row)
+        for name in ("rows", "elements", "output"):
+            if name not in point:
+                raise ProfileError(f"a point of {_shown(cell)} has no {name!r}")
+        for name, value in point.items():
+            if name == "role":
+                _one_of(f"points of {cell}", value, ("fit", "select", "audit"))
+            else:
+                _number(f"points of {cell}: {name}", value)
+
+
+def _cell(name: Any, rules: Any) -> Cell:
+    found = _mapping(f"verdict of {name}", rules)
+    for pair in found:
+        _one_of(f"verdict of {name}", pair, tuple(PAIRS))
+    if "one" not in found or ("many" in found) != ("split" in found):
+        raise ProfileError(f"the verdicts of {_shown(name)} are incomplete")
+    return Cell(*(_verdict(name, pair, found[pair]) if pair in found else None for pair in PAIRS))  # type: ignore[arg-type]
+
+
+def _verdict(cell: Any, pair: str, rule: Any) -> Verdict:
+    what = f"verdict of {cell}"
+    rule = _mapping(what, rule)
+    holder, challenger = PAIRS[pair]
+    members = {
+        "always": {"kind", "side"},
+        "threshold": {"kind", "feature", "at", "above"},
+        "plane": {"kind", holder, challenger},
+    }
+    kind = _one_of(what, rule.get("kind"), tuple(members))
+    if set(rule) != members[kind]:
+        raise ProfileError(f"{what}: {kind!r} has the keys {sorted(members[kind])}")
+    sides = (holder, challenger)
+    if kind == "always":
+        return Verdict(kind, holder, challenger, side=_one_of(what, rule["side"], sides))
+    if kind == "threshold":
+        return Verdict(
+            kind,
+            holder,
+            challenger,
+            feature=_one_of(what, rule["feature"], FEATURES),
+            at=_number(f"{what}: at", rule["at"]),
+            above=_one_of(what, rule["above"], sides),
+        )
+    return Verdict(
+        kind, holder, challenger, costs=(_cost(what, rule[holder]), _cost(what, rule[challenger]))
+    )
+
+
+def _cost(what: str, values: Any) -> Cost:
+    numbers = [_number(what, value) for value in _sequence(what, values)]
+    if len(numbers) != 4:
+        raise ProfileError(f"{what} must have 4 coefficients, not {len(numbers)}")
+    return Cost(*numbers)
+
+
+def _number(what: str, value: Any) -> float:
+    if type(value) not in (int, float):
+        raise ProfileError(f"{what} must be a number, not {_shown(value)}")
+    if not math.isfinite(value) or value < 0:
+        raise ProfileError(f"{what} must be a number from 0 up, not {_shown(value)}")
+    return float(value)
+
+
+def _mapping(what: str, value: Any) -> dict[Any, Any]:
+    if type(value) is not dict:
+        raise ProfileError(f"{what} must be a mapping, not {_shown(value)}")
+    return value
+
+
+def _sequence(what: str, value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise ProfileError(f"{what} must be a list, not {_shown(value)}")
+    return value
+
+
+def _one_of(what: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if type(value) is not str or value not in allowed:
+        raise ProfileError(f"{what} must be one of {', '.join(allowed)}, not {_shown(value)}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ProfileError(f"the name of a cell must be a str, not {_shown(value)}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return " ".join(repr(value).split())[:80]
+
+
+# --- the packaged default --------------------------------------------------------------------
+
+
+def default() -> Profile:
+    """Return the packaged default: Rust only where no recorded machine saw Python win."""
+    import json
+
+    file = os.path.join(os.path.dirname(__file__), "default.json")  # noqa: PTH118, PTH120
+    with open(file, encoding="utf-8") as stream:  # noqa: PTH123
+        data = json.load(stream)
+    return validate(data, None, source="packaged default")
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def dump(data: dict[str, Any]) -> bytes:
+    """Return a profile as YAML, with its checksum in the first line."""
+    import yaml
+
+    body: dict[str, Any] = {name: data[name] for name in _KEYS if name != "checksum"}
+    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump(
+        body, Dumper=dumper, default_flow_style=None, sort_keys=False, width=100, allow_unicode=True
+    )
+    raw = text.encode()
+    return b"checksum: " + _digest(raw).encode() + b"\n" + raw
+
+
+def checksum(raw: bytes) -> str:
+    """Return the checksum that a profile's first line should have: of all that follows it."""
+    return _digest(raw.partition(b"\n")[2])
+
+
+def _digest(raw: bytes) -> str:
+    from hashlib import sha256
+
+    # Never all digits, which YAML would read as a number.
+    return "sha256-" + sha256(raw).hexdigest()
+
+
+def write(file: str, data: dict[str, Any]) -> None:
+    """Put a profile in place: beside it first, then moved over the old one.
+
+    The caller holds the lock.
+
+    Raises:
+        ProfileError: it can't be written; the old one is as it was and nothing is left beside it.
+    """
+    import tempfile
+
+    raw = dump(data)
+    folder, name = os.path.split(os.path.abspath(file))  # noqa: PTH100
+    if os.path.isdir(file):  # noqa: PTH112
+        raise ProfileError(f"{file} is a folder")
+    temporary = None
+    try:
+        for stale in os.listdir(folder):  # noqa: PTH208 (left by a process that was killed)
+            if stale.startswith(f".{name}.") and stale.endswith(".tmp"):
+                os.unlink(os.path.join(folder, stale))  # noqa: PTH108, PTH118
+        handle, temporary = tempfile.mkstemp(".tmp", f".{name}.", folder)
+        with open(handle, "wb") as stream:
+            stream.write(raw)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)  # noqa: PTH105
+        temporary = None
+    except OSError as error:
+        raise ProfileError(f"can't write {file}: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            with _ignored():
+                os.unlink(temporary)  # noqa: PTH108
+
+
+@contextmanager
+def _ignored() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        pass
+
+
+# --- the lock --------------------------------------------------------------------------------
+
+
+@contextmanager
+def lock(
+    file: str, timeout: float = 120.0, waiting: Callable[[], None] | None = None
+) -> Iterator[bool]:
+    """Hold the lock of a profile: one process calibrates at a time.
+
+    The lock is a file beside the profile that stays. It is the operating system's (released when
+    its holder dies) where there is one, and a file that must not exist yet where there is none.
+
+    Args:
+        file: path of the profile; its folder is made.
+        timeout: seconds to wait for another process.
+        waiting: called once, before waiting.
+
+    Yields:
+        Whether this process had to wait.
+
+    Raises:
+        ProfileError: the folder or the lock can't be made, or another process keeps it.
+    """
+    folder = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120
+    try:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        handle = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ProfileError(f"can't write beside {file}: {error.strerror or error}") from None
+    try:
+        release, waited = _acquire(handle, file, time.monotonic() + timeout, waiting)
+        try:
+            yield waited
+        finally:
+            release()
+    finally:
+        os.close(handle)
+
+
+def _acquire(
+    handle: int, file: str, deadline: float, waiting: Callable[[], None] | None
+) -> tuple[Callable[[], None], bool]:
+    take = _system_lock(handle) or _file_lock(f"{file}.lock.held")
+    waited = False
+    while True:
+        try:
+            release = take()
+        except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+                take = _file_lock(f"{file}.lock.held")  # a file system without locks
+                continue
+            raise ProfileError(f"can't lock {file}: {error.strerror or error}") from None
+        if release is not None:
+            return release, waited
+        if not waited and waiting is not None:
+            waiting()
+        waited = True
+        if time.monotonic() > deadline:
+            raise ProfileError(f"another process keeps the lock {file}.lock")
+        time.sleep(0.05)
+
+
+def _system_lock(handle: int) -> Callable[[], Callable[[], None] | None] | None:
+    try:
+        import fcntl
+    except ImportError:
+        try:
+            import msvcrt
+        except ImportError:
+            return None
+        return lambda: _take_windows(msvcrt, handle)
+    return lambda: _take_posix(fcntl, handle)
+
+
+def _take_posix(fcntl: Any, handle: int) -> Callable[[], None] | None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN):
+            return None
+        raise
+    return lambda: fcntl.flock(handle, fcntl.LOCK_UN)  # type: ignore[no-any-return]
+
+
+def _take_windows(msvcrt: Any, handle: int) -> Callable[[], None] | None:
+    def release() -> None:
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+
+    os.lseek(handle, 0, os.SEEK_SET)
+    try:
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EDEADLK):
+            return None
+        raise
+    return release
+
+
+def _file_lock(path: str) -> Callable[[], Callable[[], None] | None]:
+    # The last resort. A holder that died leaves its file; after an hour it counts as gone.
+    def take() -> Callable[[], None] | None:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            with _ignored():
+                if time.time() - os.stat(path).st_mtime > 3600:  # noqa: PTH116
+                    os.unlink(path)  # noqa: PTH108
+            return None
+        return lambda: os.unlink(path)  # noqa: PTH108
+
+    return take
+
+
+def cells_of(profile: Profile, function: registry.Function) -> dict[str, Cell]:
+    """Return the rules of a function's cells, as far as a profile has them."""
+    found = {}
+    for name in function.cells():
+        rule = lookup(profile.cells, name)
+        if rule is not None:
+            found[name] = rule
+    return found
+
+
+def lookup(table: dict[str, Any], name: str) -> Any:
+    """Return the entry of a cell, or of the one that stands for it.
+
+    `torch` shares the memory of a NumPy array, so both sides pay the same few microseconds more
+    and the verdict is that of "numpy"; a collector that is off only matters where it was measured.
+    """
+    function, layout, output, collector = registry.split_cell(name)
+    for out in (output, "numpy") if output == "torch" else (output,):
+        for state in (collector, True):
+            found = table.get(registry.cell_name(function, layout, out, state))
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,156 @@
+"""What was decided: counts, times, the logger.
+
+Calls are always counted, by the extension or by the wrapper of an adapter's function. Times cost
+two clock readings and a look at the sizes, so they are taken only where somebody asks.
+"""
+
+import os
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import logging
+
+ENVIRONMENT = "FAST_AXOLOTL_STATS"
+LOGGER = "fast_axolotl.dispatch"
+
+# How many `stats_enabled` blocks are open, plus one where the environment asks.
+_timing = 0
+_logger: "logging.Logger | None" = None
+
+
+def timing() -> bool:
+    """Whether calls are timed now."""
+    return _timing > 0
+
+
+def logger() -> "logging.Logger":
+    """Return the logger of the dispatcher, which tells it when its level changes.
+
+    `logging` is imported when the first decision is made, not before.
+    """
+    global _logger
+    if _logger is None:
+        import logging
+
+        class DispatchLogger(logging.Logger):
+            """Tells the dispatcher, which asks for the level only then."""
+
+            def setLevel(self, level: int | str) -> None:  # noqa: N802
+                super().setLevel(level)
+                from . import call
+
+                call.push()
+
+        _logger = logging.getLogger(LOGGER)
+        if type(_logger) is logging.Logger:
+            _logger.__class__ = DispatchLogger
+    return _logger
+
+
+def tracing() -> bool:
+    """Whether every decision is to be logged."""
+    # Where nobody imported logging, nobody set a level.
+    return "logging" in sys.modules and logger().isEnabledFor(10)
+
+
+class stats_enabled:  # noqa: N801 (used like a function)
+    """Time the calls of a block (of the whole process, while it lasts).
+
+    >>> with stats_enabled():
+    ...     rows = pad_sequences(rows)
+    >>> stats()["pad"]["rust"]["seconds"] > 0
+    True
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> "stats_enabled":
+        """Begin to time."""
+        _change(1)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop, unless another block goes on."""
+        _change(-1)
+
+
+def _change(by: int) -> None:
+    global _timing
+    from . import call
+
+    with call.lock:
+        _timing += by
+        call.push()
+
+
+def stats() -> dict[str, dict[str, dict[str, float]]]:
+    """Return what was called: operation -> implementation -> figures.
+
+    The figures are `calls`; where calls were timed (`FAST_AXOLOTL_STATS=1`, `stats_enabled()`) also
+    `timed` (calls), `seconds` (their time) and `saved` (seconds, against what the cost model says
+    the original would have taken; negative where it would have been faster). Calls that `verify`
+    made count for both sides. Without the extension the public functions are the originals
+    themselves, and nothing is counted but what adapters bring.
+    """
+    from . import call
+
+    return call.collect()
+
+
+def reset_stats() -> None:
+    """Set all figures to zero."""
+    from . import call
+
+    call.reset_counts()
+
+
+def table() -> str:
+    """Return the figures as a table in plain text."""
+    lines = [f"{'operation':<14}{'implementation':<16}{'calls':>10}{'seconds':>12}{'saved':>12}"]
+    for operation, sides in stats().items():
+        for side, figures in sides.items():
+            if figures["calls"]:
+                timed = "timed" in figures
+                lines.append(
+                    f"{operation:<14}{side:<16}{int(figures['calls']):>10}"
+                    + (f"{figures['seconds']:>12.4f}{figures['saved']:>12.4f}" if timed else "")
+                )
+    return "\n".join(lines)
+
+
+def read_environment() -> None:
+    """Time all calls and print a table at exit where the environment asks for it.
+
+    Raises:
+        ValueError: the variable is neither 0 nor 1.
+    """
+    global _timing
+    value = os.environ.get(ENVIRONMENT, "").strip()
+    if value not in ("", "0", "1"):
+        raise ValueError(f"{ENVIRONMENT}={value!r}; allowed are 0 and 1")
+    if value == "1":
+        import atexit
+
+        _timing += 1
+        atexit.register(_print_table)
+
+
+def _print_table() -> None:
+    try:
+        print(f"fast-axolotl:\n{table()}", file=sys.stderr)
+    except (OSError, ValueError):
+        pass  # nobody can read it any more
+
+
+def log(level: int, message: str, *values: Any) -> None:
+    """Log, if somebody listens."""
+    found = logger()
+    if found.isEnabledFor(level):
+        found.log(level, message, *values)
