@@ -1,6 +1,8 @@
 """fast-axolotl: Axolotl's data pipeline in Rust, with the same results, and never slower."""
 
 from ._native import RUST_AVAILABLE
+from .dispatch import public as _public
+from .dispatch import dispatch_mode, explain, modes, reset_stats, stats, stats_enabled, trace
 from .hashing import deduplicate_indices, parallel_hash_rows
 from .packing import concatenate_and_pack, pack_sequences
 from .padding import create_padding_mask, pad_sequences
@@ -13,12 +15,22 @@ __all__ = [
     "concatenate_and_pack",
     "create_padding_mask",
     "deduplicate_indices",
+    "dispatch_mode",
+    "explain",
     "get_version",
     "is_available",
     "pack_sequences",
     "pad_sequences",
     "parallel_hash_rows",
+    "reset_stats",
+    "stats",
+    "stats_enabled",
 ]
+
+# Read once: an unknown word is an error here, not at the first call.
+modes.read_environment(RUST_AVAILABLE)
+trace.read_environment()
+_public.register_public()
 
 
 def is_available() -> bool:

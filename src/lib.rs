@@ -4,10 +4,13 @@ mod error;
 mod py;
 
 use pyo3::exceptions::PyValueError;
+use pyo3::panic::PanicException;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 
-use crate::py::dispatch::{Mode, Operation};
-use crate::py::fastcall::FUNCTIONS;
+use crate::py::dispatch::{self, Override, Side};
+use crate::py::fastcall::{self, FUNCTIONS, Function, PanicError, Way};
+use crate::py::interpreter;
 use crate::py::small_ints::check_digits;
 
 #[pymodule]
@@ -21,9 +24,12 @@ mod _core {
         // Remembered before any fork, so that a child can tell that it is one.
         kernels::threads::is_forked();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add_class::<Override>()?;
+        module.add("PANICS", (py.get_type::<PanicError>(), py.get_type::<PanicException>()))?;
+        module.add("FUNCTIONS", FUNCTIONS.each_ref().map(|function| function.name))?;
         for function in &FUNCTIONS {
             let doc = "The Rust implementation, whatever the dispatcher says.";
-            module.add(function.name, function.build(py, false, "fast_axolotl._core", doc)?)?;
+            module.add(function.name, function.build(py, Way::Rust, "fast_axolotl._core", doc)?)?;
         }
         Ok(())
     }
@@ -39,20 +45,113 @@ mod _core {
         };
         function.set_original(py, original.clone().unbind())?;
         let doc: Option<String> = original.getattr("__doc__")?.extract()?;
-        function.build(py, true, module, doc.as_deref().unwrap_or_default())
+        function.build(py, Way::Dispatched, module, doc.as_deref().unwrap_or_default())
     }
 
-    /// Send all calls of an operation to "rust" or "python".
+    /// Return the function number `index` as it is when one side is forced: 1 is Rust on one
+    /// thread, 2 is Rust on as many as are usable.
     #[pyfunction]
-    fn set_mode(operation: &str, mode: &str) -> PyResult<()> {
-        let operation = Operation::from_name(operation)
-            .ok_or_else(|| PyValueError::new_err("operation must be 'pack', 'pad' or 'hash'"))?;
-        operation.set(match mode {
-            "rust" => Mode::Rust,
-            "python" => Mode::Python,
-            _ => return Err(PyValueError::new_err("mode must be 'rust' or 'python'")),
-        });
-        Ok(())
+    fn forced(py: Python<'_>, index: usize, side: usize) -> PyResult<Bound<'_, PyAny>> {
+        let way = match Side::from_index(side)? {
+            Side::Threads => Way::ManyThreads,
+            _ => Way::OneThread,
+        };
+        function(index)?.build(py, way, "fast_axolotl._core", "One side of it.")
+    }
+
+    /// Remember the context variable that holds the `Override` of a block.
+    #[pyfunction]
+    fn dispatch_variable(py: Python<'_>, variable: Py<PyAny>) {
+        interpreter::set_variable(py, variable);
+    }
+
+    /// Set the state of a function and the rules of its cells.
+    #[pyfunction]
+    fn dispatch_push(
+        index: usize,
+        state: u8,
+        refused: bool,
+        forced: bool,
+        cells: Option<Vec<dispatch::CellData>>,
+    ) -> PyResult<()> {
+        dispatch::push(index, state, refused, forced, cells)
+    }
+
+    /// Set how many threads a call uses that asks for no number.
+    #[pyfunction]
+    fn dispatch_threads(threads: usize) {
+        dispatch::set_budget(threads);
+    }
+
+    /// Return whether a call may use several threads now.
+    #[pyfunction]
+    fn threads_free() -> bool {
+        dispatch::threads_free()
+    }
+
+    /// Answer a call by one side, and count it.
+    #[pyfunction]
+    fn dispatch_run<'py>(
+        py: Python<'py>,
+        index: usize,
+        side: usize,
+        args: &Bound<'py, PyTuple>,
+        kwargs: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        function(index)?;
+        fastcall::run(py, index, Side::from_index(side)?, args, kwargs)
+    }
+
+    /// Return layout, output, rows, elements, elements of the result and threads of a call; None
+    /// where the arguments do not fit.
+    #[pyfunction]
+    fn dispatch_describe<'py>(
+        py: Python<'py>,
+        index: usize,
+        args: &Bound<'py, PyTuple>,
+        kwargs: &Bound<'py, PyDict>,
+    ) -> PyResult<Option<dispatch::Description>> {
+        function(index)?;
+        fastcall::describe(py, index, args, kwargs)
+    }
+
+    /// Return the side that rules choose: 0 Python, 1 Rust, 2 Rust on many threads.
+    #[pyfunction]
+    fn dispatch_choose(
+        cell: dispatch::CellData,
+        sizes: [f64; 3],
+        threads: bool,
+        forced: bool,
+    ) -> PyResult<usize> {
+        dispatch::choose(cell, sizes, threads, forced)
+    }
+
+    /// Return how many calls each side of a function has answered.
+    #[pyfunction]
+    fn dispatch_counts(index: usize) -> PyResult<[u64; 3]> {
+        dispatch::counts(index)
+    }
+
+    /// Set the counts of a function to zero.
+    #[pyfunction]
+    fn dispatch_reset(index: usize) -> PyResult<()> {
+        dispatch::reset(index)
+    }
+
+    /// Make the next call of a function panic in Rust; for tests.
+    #[pyfunction]
+    fn dispatch_plant_panic(index: usize) -> PyResult<()> {
+        dispatch::plant_panic(index)
+    }
+
+    fn function(index: usize) -> PyResult<&'static Function> {
+        FUNCTIONS.get(index).ok_or_else(|| PyValueError::new_err("there is no such function"))
+    }
+
+    /// Return what tells one build of the extension from another.
+    #[pyfunction]
+    fn build_id() -> &'static str {
+        env!("FAST_AXOLOTL_BUILD")
     }
 
     /// Return the CPU features in use, by the names of the architecture.

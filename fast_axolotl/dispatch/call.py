@@ -12,14 +12,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from fast_axolotl._native import core as _core
+
 from . import modes, policy, profile, registry, support, trace
 from .policy import IMPLEMENTATIONS, PYTHON, RUST, THREADS, Cell
 from .registry import Arguments, Call, Function, Keywords
 
-try:
-    from fast_axolotl import _core
-except ImportError:
-    _core = None  # type: ignore[assignment]
 
 lock = RLock()
 
@@ -43,7 +41,7 @@ class _Entry:
 
 
 _entries: dict[str, _Entry] = {}
-_native: list[_Entry] = []
+_native: dict[int, _Entry] = {}
 _profile: profile.Profile | None = None
 _default: profile.Profile | None = None
 # The line that said why the profile on disk is not used; None where it is, or where there is none.
@@ -56,12 +54,18 @@ def entry_of(function: Function) -> _Entry:
     if entry is None or entry.function is not function:
         index = None
         if function.native:
-            index = len(_native)
+            index = _core.FUNCTIONS.index(function.name)
         entry = _Entry(function, index)
         _entries[function.name] = entry
-        if function.native:
-            _native.append(entry)
+        if index is not None:
+            _native[index] = entry
     return entry
+
+
+def forget(name: str) -> None:
+    """Drop the run-time state of a function that left the table."""
+    with lock:
+        _entries.pop(name, None)
 
 
 # --- the profile -----------------------------------------------------------------------------
@@ -195,7 +199,11 @@ def push() -> None:
                 elif constants == {RUST} and not function.threaded:
                     state = _RUST
             _core.dispatch_push(
-                entry.index, state, standing is not None, None if cells is None else _table(cells)
+                entry.index,
+                state,
+                standing is not None,
+                mode == modes.RUST,
+                None if cells is None else _table(cells),
             )
         if _core is not None:
             _core.dispatch_threads(thread_budget())
@@ -323,6 +331,13 @@ def _decide(entry: _Entry, mode: str, args: Arguments, kwargs: Keywords) -> tupl
     return cell.choose(call.sizes, many), call
 
 
+def forced(entry: _Entry, side: str) -> Callable[..., Any]:
+    """Return a function of the extension as it is when a side of it is forced, uncounted."""
+    if not entry.function.threaded:
+        return entry.function.rust  # type: ignore[return-value]
+    return _core.forced(entry.index, IMPLEMENTATIONS.index(side))  # type: ignore[no-any-return]
+
+
 def threads_free() -> bool:
     """Whether a call may use several threads now."""
     return _core is not None and bool(_core.threads_free())
@@ -339,7 +354,7 @@ def run(entry: _Entry, side: str, args: Arguments, kwargs: Keywords) -> Any:
     try:
         result = function.rust(*args, **kwargs)
     except BaseException as error:
-        if _core is None or not isinstance(error, _core.PanicException):
+        if _core is None or not isinstance(error, _core.PANICS):
             entry.calls[side] += 1
             raise
         panicked(function.operation, str(error))

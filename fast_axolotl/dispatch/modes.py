@@ -3,7 +3,9 @@
 import os
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from fast_axolotl._native import core
 
 from . import registry
 
@@ -11,11 +13,11 @@ AUTO, RUST, PYTHON, VERIFY = "auto", "rust", "python", "verify"
 MODES = (AUTO, RUST, PYTHON, VERIFY)
 ENVIRONMENT = "FAST_AXOLOTL_DISPATCH"
 
-try:
+if TYPE_CHECKING or core is not None:
     from fast_axolotl._core import Override
-except ImportError:
+else:
 
-    class Override:  # type: ignore[no-redef]
+    class Override:
         """The modes of a block: what the extension has under the same name, without its count."""
 
         __slots__ = ("modes",)
@@ -26,14 +28,14 @@ except ImportError:
 
 
 def _has_extension() -> bool:
-    from fast_axolotl import RUST_AVAILABLE
-
-    return RUST_AVAILABLE
+    return core is not None
 
 
 # None stands for every operation that is not named.
 _process: dict[str | None, str] = {None: AUTO}
 override: "ContextVar[Override | None]" = ContextVar("fast_axolotl.dispatch_mode", default=None)
+if core is not None:
+    core.dispatch_variable(override)
 
 
 def current(operation: str) -> str:

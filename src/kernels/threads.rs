@@ -1,6 +1,7 @@
 //! How many threads this process may use, and the one pool that holds them.
 
 use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -37,12 +38,36 @@ pub fn with_helpers<R>(threads: usize, work: &(dyn Fn() + Sync), main: impl FnOn
     let Some(pool) = pool else {
         return main();
     };
+    let _running = Running::new();
     pool.threads.in_place_scope(|scope| {
         for _ in 1..threads {
             scope.spawn(|_| work());
         }
         main()
     })
+}
+
+/// How many calls hold the pool.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+struct Running;
+
+impl Running {
+    fn new() -> Self {
+        RUNNING.fetch_add(1, Ordering::Relaxed);
+        Running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether a call holds the pool now: another one would have to share its threads.
+pub fn is_busy() -> bool {
+    RUNNING.load(Ordering::Relaxed) > 0
 }
 
 struct Pool {
@@ -75,7 +100,6 @@ fn pool() -> Option<Arc<Pool>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn never_more_threads_than_are_usable() {

@@ -1,7 +1,7 @@
 //! Functions called with a vector of arguments: nothing is packed into tuples and dicts on the way.
 //!
-//! Every function comes twice: `rust`, which always runs the Rust implementation, and `dispatched`,
-//! which decides first. What can't be bound to the parameters is passed on to the Python original,
+//! Every function comes in several ways: always Rust (judging by itself how many threads pay, on one,
+//! on many), and dispatched, which decides first. What can't be bound to the parameters is passed on to the Python original,
 //! whose binding raises the TypeError that Python programmers know.
 
 #![allow(unsafe_code)]
@@ -12,13 +12,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::intern;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::error::Result;
-use crate::py::dispatch::Operation;
+use crate::py::dispatch::{self, Action, Operation, Side};
 use crate::py::{hash, pack, pad};
 
 /// The most parameters a function has.
@@ -42,10 +43,36 @@ pub struct Function {
     positional: usize,
     pub operation: Operation,
     rust: Rust,
-    rust_entry: Entry,
-    dispatched_entry: Entry,
+    /// By `Way`.
+    entries: [Entry; 4],
+    /// The parameters that a decision looks at, where there are such.
+    pub output: Option<usize>,
+    pub width: Option<usize>,
+    pub threads: Option<usize>,
+    /// Whether a result of lists makes the collector run.
+    pub allocates: bool,
     names: PyOnceLock<Py<PyTuple>>,
     original: PyOnceLock<Py<PyAny>>,
+}
+
+/// How a function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Way {
+    Rust,
+    Dispatched,
+    OneThread,
+    ManyThreads,
+}
+
+/// How many threads a call uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// As many as the work is judged to pay for.
+    Judged,
+    One,
+    /// As many as are usable and asked for: the dispatcher has found that they pay.
+    Many,
 }
 
 macro_rules! function {
@@ -59,12 +86,37 @@ macro_rules! function {
             positional: $positional,
             operation: Operation::$operation,
             rust: $rust,
-            rust_entry: entry::<$index, false>,
-            dispatched_entry: entry::<$index, true>,
+            entries: [
+                entry::<$index, { Way::Rust as usize }>,
+                entry::<$index, { Way::Dispatched as usize }>,
+                entry::<$index, { Way::OneThread as usize }>,
+                entry::<$index, { Way::ManyThreads as usize }>,
+            ],
+            output: find(&[$($parameter),+], "output"),
+            width: find(&[$($parameter),+], "target_length"),
+            threads: find(&[$($parameter),+], "num_threads"),
+            allocates: find(&[$($parameter),+], "output").is_some(),
             names: PyOnceLock::new(),
             original: PyOnceLock::new(),
         }
     };
+}
+
+/// The place of a parameter; comparing strings is not const otherwise.
+const fn find(parameters: &[&str], name: &str) -> Option<usize> {
+    let mut i = 0;
+    while i < parameters.len() {
+        let (one, other) = (parameters[i].as_bytes(), name.as_bytes());
+        let mut k = 0;
+        while k < one.len() && k < other.len() && one[k] == other[k] {
+            k += 1;
+        }
+        if k == one.len() && k == other.len() {
+            return Some(i);
+        }
+        i += 1;
+    }
+    None
 }
 
 pub static FUNCTIONS: [Function; 6] = [
@@ -109,6 +161,7 @@ pub static FUNCTIONS: [Function; 6] = [
 /// The arguments of a call, by the order of the parameters.
 pub struct Arguments<'a, 'py> {
     values: [Option<Borrowed<'a, 'py, PyAny>>; MOST],
+    pub pool: Pool,
 }
 
 impl<'a, 'py> Arguments<'a, 'py> {
@@ -127,6 +180,16 @@ impl<'a, 'py> Arguments<'a, 'py> {
 }
 
 impl Function {
+    /// Whether its rows are texts rather than tokens.
+    pub fn is_text(&self) -> bool {
+        matches!(self.operation, Operation::Hash)
+    }
+
+    /// Whether it has two lengths in the place of rows.
+    pub fn takes_lengths(&self) -> bool {
+        self.parameters[0] == "current_length"
+    }
+
     /// None where the arguments do not fit the parameters.
     ///
     /// # Safety
@@ -163,7 +226,7 @@ impl Function {
             }
         }
         let bound = values[..self.required].iter().all(Option::is_some);
-        bound.then_some(Arguments { values })
+        bound.then_some(Arguments { values, pool: Pool::Judged })
     }
 
     /// # Safety
@@ -192,7 +255,7 @@ impl Function {
     pub fn build<'py>(
         &'static self,
         py: Python<'py>,
-        dispatched: bool,
+        way: Way,
         module: &str,
         doc: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -200,7 +263,7 @@ impl Function {
             let names = self.parameters.iter().map(|name| PyString::intern(py, name));
             Ok::<_, PyErr>(PyTuple::new(py, names)?.unbind())
         })?;
-        let entry = if dispatched { self.dispatched_entry } else { self.rust_entry };
+        let entry = self.entries[way as usize];
         let doc = format!("{}({})\n--\n\n{}", self.name, self.signature, doc);
         // A method definition and its strings live as long as the interpreter: functions point there.
         let leaked = |text: &str| Ok::<*const c_char, PyErr>(CString::new(text)?.into_raw());
@@ -250,14 +313,15 @@ impl Function {
 ///
 /// # Safety
 /// Called by the interpreter only, by the protocol of METH_FASTCALL | METH_KEYWORDS.
-unsafe extern "C" fn entry<const INDEX: usize, const DISPATCHED: bool>(
+unsafe extern "C" fn entry<const INDEX: usize, const WAY: usize>(
     _module: *mut PyObject,
     args: *const *mut PyObject,
     count: Py_ssize_t,
     keywords: *mut PyObject,
 ) -> *mut PyObject {
     let function = &FUNCTIONS[INDEX];
-    if DISPATCHED && function.operation.is_python() {
+    if WAY == Way::Dispatched as usize && dispatch::decide_at_once(INDEX) == Some(Side::Python) {
+        dispatch::count(INDEX, Side::Python);
         // SAFETY: the interpreter calls with itself attached; the arguments are passed on.
         return unsafe { function.call_original(Python::assume_attached(), args, count, keywords) };
     }
@@ -265,28 +329,223 @@ unsafe extern "C" fn entry<const INDEX: usize, const DISPATCHED: bool>(
     Python::attach(|py| {
         // SAFETY: `count` arguments came, those that the keywords name behind them.
         let arguments = unsafe { function.bind(py, args, count as usize, keywords) };
-        let Some(arguments) = arguments else {
+        if WAY == Way::Dispatched as usize {
+            let action = match dispatch::decide_at_once(INDEX) {
+                Some(side) => Action::Run(side),
+                None => dispatch::decide(py, INDEX, function, arguments.as_ref()),
+            };
+            // SAFETY: the arguments are passed on as they came.
+            return unsafe {
+                match action {
+                    Action::Run(side) => {
+                        answer(py, INDEX, side, arguments, false, args, count, keywords)
+                    }
+                    Action::Panic => {
+                        answer(py, INDEX, Side::Rust, arguments, true, args, count, keywords)
+                    }
+                    Action::Slow => slow(py, INDEX, args, count, keywords),
+                }
+            };
+        }
+        let Some(mut arguments) = arguments else {
             // SAFETY: the arguments are passed on as they came.
             return unsafe { function.call_original(py, args, count, keywords) };
         };
+        if WAY == Way::OneThread as usize {
+            arguments.pool = Pool::One;
+        } else if WAY == Way::ManyThreads as usize {
+            arguments.pool = Pool::Many;
+        }
         let error = match catch_unwind(AssertUnwindSafe(|| (function.rust)(py, &arguments))) {
             Ok(Ok(result)) => return result.into_ptr(),
             Ok(Err(error)) => PyErr::from(error),
-            Err(panic) => panicked(function, panic),
+            Err(panic) => PanicError::new_err(format!(
+                "fast-axolotl: {} failed ({}); this is a bug, please report it",
+                function.name,
+                reason(&panic)
+            )),
         };
         error.restore(py);
         null_mut()
     })
 }
 
-fn panicked(function: &Function, panic: Box<dyn Any + Send>) -> PyErr {
-    let reason = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(reason), _) => reason,
-        (_, Some(reason)) => reason.as_str(),
-        _ => "unknown",
+/// Runs one side of a dispatched function and counts it. Where Rust panics, its operation goes to
+/// Python from then on, beginning with this call. `planted`: panic.
+///
+/// # Safety
+/// As for a vectorcall.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // those of a vectorcall, and what was decided
+unsafe fn answer<'py>(
+    py: Python<'py>,
+    index: usize,
+    side: Side,
+    arguments: Option<Arguments<'_, 'py>>,
+    planted: bool,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    keywords: *mut PyObject,
+) -> *mut PyObject {
+    let function = &FUNCTIONS[index];
+    dispatch::count(index, side);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(mut arguments) = arguments.filter(|_| side != Side::Python) else {
+            return function.call_original(py, args, count, keywords);
+        };
+        if function.threads.is_some() {
+            arguments.pool = if side == Side::Threads { Pool::Many } else { Pool::One };
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            if planted {
+                planted_panic();
+            }
+            (function.rust)(py, &arguments)
+        }));
+        match outcome {
+            Ok(Ok(result)) => result.into_ptr(),
+            Ok(Err(error)) => {
+                PyErr::from(error).restore(py);
+                null_mut()
+            }
+            Err(panic) => {
+                if let Err(error) = quarantine(py, index, &reason(&panic)) {
+                    error.restore(py);
+                    return null_mut();
+                }
+                dispatch::count(index, Side::Python);
+                function.call_original(py, args, count, keywords)
+            }
+        }
+    }
+}
+
+#[cold]
+#[allow(clippy::panic)] // what it is for
+fn planted_panic() {
+    panic!("planted by a test");
+}
+
+/// Hands a call to Python, which decides.
+///
+/// # Safety
+/// As for a vectorcall.
+#[cold]
+unsafe fn slow(
+    py: Python<'_>,
+    index: usize,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    keywords: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    let called = unsafe {
+        let value = |i: usize| Borrowed::from_ptr(py, *args.add(i));
+        let named = match keywords.is_null() {
+            true => 0,
+            false => ffi::PyTuple_GET_SIZE(keywords) as usize,
+        };
+        let positional = PyTuple::new(py, (0..count as usize).map(value));
+        let names = (0..named)
+            .map(|k| Borrowed::from_ptr(py, ffi::PyTuple_GET_ITEM(keywords, k as Py_ssize_t)));
+        let values = (count as usize..count as usize + named).map(value);
+        let pairs = PyDict::new(py);
+        let filled: PyResult<()> =
+            names.zip(values).try_for_each(|(name, value)| pairs.set_item(name, value));
+        filled.and(positional).and_then(|positional| {
+            dispatcher(py)?.call_method1(intern!(py, "slow"), (index, positional, pairs))
+        })
     };
-    PyRuntimeError::new_err(format!(
-        "fast-axolotl: {} failed ({reason}); this is a bug, please report it",
-        function.name
-    ))
+    match called {
+        Ok(result) => result.into_ptr(),
+        Err(error) => {
+            error.restore(py);
+            null_mut()
+        }
+    }
+}
+
+fn dispatcher(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    py.import(intern!(py, "fast_axolotl.dispatch.call"))
+}
+
+fn quarantine(py: Python<'_>, index: usize, reason: &str) -> PyResult<()> {
+    let operation = match FUNCTIONS[index].operation {
+        Operation::Pack => "pack",
+        Operation::Pad => "pad",
+        Operation::Hash => "hash",
+    };
+    dispatcher(py)?.call_method1(intern!(py, "panicked"), (operation, reason)).map(|_| ())
+}
+
+/// Runs one side of a dispatched function, as `answer` does, for the dispatcher in Python.
+pub fn run<'py>(
+    py: Python<'py>,
+    index: usize,
+    side: Side,
+    args: &Bound<'py, PyTuple>,
+    kwargs: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (values, keywords) = vector(py, args, kwargs)?;
+    let pointers: Vec<_> = values.iter().map(Bound::as_ptr).collect();
+    let count = args.len();
+    // SAFETY: `count` positional arguments, then those that the tuple names; all live until the end.
+    unsafe {
+        let arguments = FUNCTIONS[index].bind(py, pointers.as_ptr(), count, keywords.as_ptr());
+        let result = answer(
+            py,
+            index,
+            side,
+            arguments,
+            false,
+            pointers.as_ptr(),
+            count as Py_ssize_t,
+            keywords.as_ptr(),
+        );
+        Bound::from_owned_ptr_or_err(py, result)
+    }
+}
+
+/// What a decision sees of a call; None where the arguments do not fit.
+pub fn describe<'py>(
+    py: Python<'py>,
+    index: usize,
+    args: &Bound<'py, PyTuple>,
+    kwargs: &Bound<'py, PyDict>,
+) -> PyResult<Option<dispatch::Description>> {
+    let (values, keywords) = vector(py, args, kwargs)?;
+    let pointers: Vec<_> = values.iter().map(Bound::as_ptr).collect();
+    let function = &FUNCTIONS[index];
+    // SAFETY: as in `run`.
+    let arguments = unsafe { function.bind(py, pointers.as_ptr(), args.len(), keywords.as_ptr()) };
+    Ok(arguments.map(|arguments| dispatch::describe(py, function, &arguments)))
+}
+
+type Vector<'py> = (Vec<Bound<'py, PyAny>>, Bound<'py, PyTuple>);
+
+fn vector<'py>(
+    py: Python<'py>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: &Bound<'py, PyDict>,
+) -> PyResult<Vector<'py>> {
+    let mut values: Vec<_> = args.iter().collect();
+    values.extend(kwargs.iter().map(|(_, value)| value));
+    let names: Vec<_> = kwargs.iter().map(|(name, _)| name).collect();
+    Ok((values, PyTuple::new(py, names)?))
+}
+
+pyo3::create_exception!(
+    _core,
+    PanicError,
+    PyRuntimeError,
+    "The Rust side failed in a way it should not have: a bug, please report it."
+);
+
+fn reason(panic: &Box<dyn Any + Send>) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(reason), _) => (*reason).to_owned(),
+        (_, Some(reason)) => reason.clone(),
+        _ => "unknown".to_owned(),
+    }
 }

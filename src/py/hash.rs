@@ -12,7 +12,8 @@ use pyo3::types::{PyString, PyTuple};
 
 use crate::error::{Error, Place, Result};
 use crate::py::arguments;
-use crate::py::fastcall::Arguments;
+use crate::py::dispatch;
+use crate::py::fastcall::{Arguments, Pool};
 use crate::py::list_emitter::{Items, NewList};
 use crate::py::rows::type_name;
 use crate::py::text::{Owners, TextRows, hex_str};
@@ -44,10 +45,10 @@ pub fn parallel_hash_rows<'py>(
     py: Python<'py>,
     arguments: &Arguments<'_, 'py>,
 ) -> Result<Bound<'py, PyAny>> {
-    let threads = arguments::threads(arguments.optional(1))?;
+    let asked = arguments::threads(arguments.optional(1))?;
     let rows = TextRows::new(arguments.required(0))?;
     let mut hashes = NewList::hidden(py, rows.len())?;
-    digest(py, &rows, threads, |digests| {
+    digest(py, &rows, (arguments.pool, asked), |digests| {
         for digest in digests {
             let mut hex = [0; 64];
             write_hex(digest, &mut hex);
@@ -63,7 +64,7 @@ pub fn deduplicate_indices<'py>(
     py: Python<'py>,
     arguments: &Arguments<'_, 'py>,
 ) -> Result<Bound<'py, PyAny>> {
-    let threads = arguments::threads(arguments.optional(2))?;
+    let asked = arguments::threads(arguments.optional(2))?;
     let existing = match arguments.optional(1) {
         Some(existing) if !existing.is_none() => existing_digests(existing)?,
         _ => Vec::new(),
@@ -78,7 +79,7 @@ pub fn deduplicate_indices<'py>(
     let mut indices = NewList::hidden(py, rows.len())?;
     let mut hashes = NewList::hidden(py, rows.len())?;
     let mut row = 0usize;
-    digest(py, &rows, threads, |digests| {
+    digest(py, &rows, (arguments.pool, asked), |digests| {
         for digest in digests {
             let mut hex = [0; 64];
             write_hex(digest, &mut hex);
@@ -126,11 +127,16 @@ fn existing_digests(existing: Borrowed<'_, '_, PyAny>) -> Result<Vec<Digest>> {
 fn digest<'py>(
     py: Python<'py>,
     rows: &TextRows<'py>,
-    threads: usize,
+    (pool, asked): (Pool, usize),
     mut sink: impl FnMut(&[Digest]) -> Result<()>,
 ) -> Result<()> {
     let total = rows.len();
-    let threads = if threads == 1 || total < 2 { 1 } else { threads::resolve(threads) };
+    let threads = match pool {
+        Pool::One => 1,
+        _ if asked == 1 || total < 2 => 1,
+        Pool::Many if asked == 0 => threads::resolve(0).min(dispatch::budget()),
+        Pool::Many | Pool::Judged => threads::resolve(asked),
+    };
     let mut source = Source { rows, next: 0, total };
     // For the whole call: one part takes less time than there is between two looks.
     let mut interrupt = Interrupt::default();
@@ -144,7 +150,10 @@ fn digest<'py>(
         }
         // The first part tells what the rest is like.
         let work = work(&first).saturating_mul(1 + (total - source.next) / first.len());
-        let threads = threads.min(1 + work / THREAD_BYTES);
+        let threads = match pool {
+            Pool::Judged => threads.min(1 + work / THREAD_BYTES),
+            Pool::One | Pool::Many => threads,
+        };
         let rest = (total - source.next).div_ceil(PART_ROWS);
         let parts = if threads > 1 { (1 + rest).min(PARTS) } else { 1 };
         let pipeline = Pipeline::new(parts);

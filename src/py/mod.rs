@@ -1,7 +1,7 @@
 //! What Python sees: thin functions over the kernels.
 //!
 //! Python objects are read and made here only. Files that need `unsafe` for it are named for what they
-//! touch: `arrow_capsule`, `fastcall`, `fresh_array`, `integer_buffer`, `list_emitter`, `small_ints`,
+//! touch: `arrow_capsule`, `fastcall`, `fresh_array`, `integer_buffer`, `interpreter`, `list_emitter`, `small_ints`,
 //! `text`.
 
 pub mod arguments;
@@ -13,6 +13,7 @@ pub mod fastcall;
 pub mod fresh_array;
 pub mod hash;
 pub mod integer_buffer;
+pub mod interpreter;
 pub mod list_emitter;
 pub mod pack;
 pub mod pad;
