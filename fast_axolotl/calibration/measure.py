@@ -19,12 +19,13 @@ Timer = Callable[[int], float]
 
 # A probe or a measurement that got less of a core than this shared it with somebody.
 _SHARE = 0.85
-# A probe this much slower than the fastest one was disturbed (frequency, hypervisor, caches).
-_SLOWER = 1.25
+# A probe this much slower than the fastest one was disturbed. Less is everyday on a virtual machine,
+# where the other half of a core may belong to somebody else, and hits both sides alike.
+_SLOWER = 2.5
 # A machine is too noisy where more than this part of the probes was disturbed.
 _DISTURBED = 0.5
 # Between calls in a real program the pool sleeps: so it does here.
-_ASLEEP = 0.003
+_ASLEEP = 0.002
 
 
 class BusyError(Exception):
@@ -72,7 +73,7 @@ def timer(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 class Probe:
     """Watches for others on this machine while something is measured.
 
-    A probe spins for about two milliseconds. It is disturbed when it was off the core for part of
+    A probe spins for about a millisecond. It is disturbed when it was off the core for part of
     that time, or ran slower than the fastest probe.
     """
 
@@ -80,6 +81,7 @@ class Probe:
         self._spin = spin or _spin
         self._times: list[float] = []
         self._shares: list[float] = []
+        self._again = 0
 
     def look(self) -> bool:
         """Probe once; true where the machine is quiet."""
@@ -88,11 +90,16 @@ class Probe:
         self._shares.append(cpu / wall if wall else 1.0)
         return self._quiet(-1)
 
-    def watched(self, wall: float, cpu: float) -> None:
-        """Note how much of a core a measurement got."""
-        if wall > 0:
-            self._times.append(min(self._times, default=0.0))
-            self._shares.append(cpu / wall)
+    def watched(self, wall: float, cpu: float) -> bool:
+        """Note how much of a core a measurement got; true where it was quiet."""
+        self._times.append(min(self._times, default=0.0))
+        self._shares.append(cpu / wall if wall > 0 else 1.0)
+        return self._quiet(-1)
+
+    def patience(self) -> int:
+        """Return 1 where a round is to be done again, 0 where that was done often enough."""
+        self._again += 1
+        return int(self._again <= 20)
 
     def _quiet(self, i: int) -> bool:
         return self._shares[i] >= _SHARE and self._times[i] <= min(self._times) * _SLOWER
@@ -108,13 +115,16 @@ class Probe:
         """The mean part of a core that this process got."""
         return sum(self._shares) / len(self._shares) if self._shares else 1.0
 
-    def check(self) -> None:
+    def check(self, least: int = 40) -> None:
         """Stop where the machine is too busy.
+
+        Args:
+            least: observations that it takes to say so.
 
         Raises:
             BusyError: it is.
         """
-        if len(self._times) >= 8 and (self.disturbed > _DISTURBED or self.share < 0.8):
+        if len(self._times) >= least and (self.disturbed > _DISTURBED or self.share < 0.8):
             raise BusyError(
                 f"the machine is busy: {self.disturbed:.0%} of the probes were disturbed, this "
                 f"process got {self.share:.0%} of a core"
@@ -141,10 +151,10 @@ def measure(
 
     Args:
         cases: what to time.
-        seconds: when to stop starting rounds (each case gets `rounds` rounds at the least).
+        seconds: when to stop; twice that where `rounds` rounds take longer.
         floor: nanoseconds that one timing should last, by repetition of the call.
         probe: looked at between rounds.
-        rounds: the least number of rounds.
+        rounds: the number of rounds to try for.
         clock: what `seconds` is measured by.
 
     Returns:
@@ -157,21 +167,27 @@ def measure(
     best: list[dict[str, float]] = [{} for _ in cases]
     numbers = [_numbers(case, floor, found) for case, found in zip(cases, best)]
     done = 0
-    while done < rounds or (clock() - begin < seconds and done < 50):
+    while (
+        done == 0
+        or (done < rounds and clock() - begin < 2 * seconds)
+        or (clock() - begin < seconds and done < 100)
+    ):
         wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
         for i, case in enumerate(cases):
             sides = [side for side in case.timers if side not in case.cold]
             for side in sides if done % 2 else reversed(sides):
                 number = numbers[i][side]
                 best[i][side] = min(best[i][side], case.timers[side](number) / number)
-            if done >= rounds and clock() - begin >= seconds:
+            spent = clock() - begin
+            if spent >= seconds and (done >= rounds or (done and spent >= 2 * seconds)):
                 break
-        probe.watched(time.perf_counter_ns() - wall, time.thread_time_ns() - cpu)
-        if not probe.look():
-            time.sleep(0.002)  # let a short disturbance pass
-            probe.look()
-        probe.check()
+        quiet = probe.watched(time.perf_counter_ns() - wall, time.thread_time_ns() - cpu)
+        if not quiet and not probe.look():
+            time.sleep(0.005)  # let a short disturbance pass, and widen
+            done -= probe.patience()
         done += 1
+    probe.look()
+    probe.check()
     return best
 
 
@@ -180,8 +196,9 @@ def _numbers(case: Case, floor: float, best: dict[str, float]) -> dict[str, int]
     for side, run in case.timers.items():
         if side in case.cold:
             continue
-        run(1)  # warm up: the first call imports, allocates, and is not timed
         once = max(run(1), 1.0)
+        if once < 1e6:
+            once = max(run(1), 1.0)  # the first call warms up
         best[side] = once
         numbers[side] = max(1, round(floor / once))
     return numbers

@@ -31,7 +31,8 @@ class Grid(NamedTuple):
         rounds: the least rounds a case.
         rows: row counts.
         lengths: elements a row.
-        elements: the most elements of one case.
+        elements: the most tokens of one case.
+        characters: the most characters of one case; threads pay late.
         select: points a cell held out for the choice of the verdict.
         audit: points a cell held out for the audit.
         cold: timings a side of each cold point; 0 for no thread crossover.
@@ -44,6 +45,7 @@ class Grid(NamedTuple):
     rows: tuple[int, ...]
     lengths: tuple[int, ...]
     elements: int
+    characters: int
     select: int
     audit: int
     cold: int
@@ -96,7 +98,7 @@ def calibrate(
     grid = grid or grids()[effort]
     chosen = list(registry.FUNCTIONS.values() if functions is None else functions)
     chosen = [f for f in chosen if f.workload is not None and f.rust is not None]
-    draw = random.Random(seed)
+    seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     probe = Probe()
     for _ in range(4):
         probe.look()
@@ -116,7 +118,8 @@ def calibrate(
                 budget += max(0.0, left) * cold_share / max(1, len(threaded))
                 threaded.remove(name)
             function = table[registry.split_cell(name)[0]]
-            measured[name] = _measure_cell(function, name, grid, budget, probe, draw)
+            measured[name] = _measure_cell(function, name, grid, budget, probe, seed)
+    probe.check(least=8)
     report(1.0, "fit")
     rules: dict[str, Cell] = {}
     costs: dict[str, dict[str, Cost]] = {}
@@ -149,7 +152,7 @@ def profile_data(
             "seconds": round(seconds, 2),
             "disturbed": round(probe.disturbed, 3),
         },
-        "points": {name: [fit.point_data(p) for p in points] for name, points in measured.items()},
+        "points": {name: fit.points_text(points) for name, points in measured.items()},
         "fit": {
             name: {side: fit.cost_data(cost) for side, cost in sides.items()}
             for name, sides in costs.items()
@@ -192,11 +195,12 @@ def _importable(library: str) -> bool:
 def _sizes_of(function: Function, grid: Grid, draw: random.Random) -> list[tuple[int, int, str]]:
     """Return (rows, length, role) of the points of a cell."""
     lengths = grid.lengths
+    most = grid.characters if function.threaded else grid.elements
     grid_points = [
         (rows, length, FIT)
         for rows in grid.rows
         for length in lengths
-        if rows * length <= grid.elements
+        if rows * length <= most
     ]
     held = []
     for role, count in ((SELECT, grid.select), (AUDIT, grid.audit)):
@@ -204,7 +208,7 @@ def _sizes_of(function: Function, grid: Grid, draw: random.Random) -> list[tuple
             while True:
                 rows = round(_log_uniform(draw, grid.rows[0], grid.rows[-1]))
                 length = round(_log_uniform(draw, lengths[0], lengths[-1]))
-                if rows * length <= grid.elements:
+                if rows * length <= most:
                     break
             held.append((rows, length, role))
     return grid_points + held
@@ -215,7 +219,7 @@ def _log_uniform(draw: random.Random, low: float, high: float) -> float:
 
 
 def _measure_cell(
-    function: Function, name: str, grid: Grid, budget: float, probe: Probe, draw: random.Random
+    function: Function, name: str, grid: Grid, budget: float, probe: Probe, seed: int
 ) -> list[Point]:
     begin = time.perf_counter()
     _, layout, output, collector = registry.split_cell(name)
@@ -224,8 +228,11 @@ def _measure_cell(
         if not collector:
             _set_collector(False)
         cases = []
+        # The same sizes for every output of a layout, so that inputs are made once.
+        draw = random.Random(f"{seed}{function.name}{layout}")
         for i, (rows, length, role) in enumerate(_sizes_of(function, grid, draw)):
-            cases.append(_case(function, name, layout, output, rows, length, role, compare=i % 4 == 0))
+            compare = i % 3 == 0 and rows * length <= 4096
+            cases.append(_case(function, name, layout, output, rows, length, role, compare))
         spent = time.perf_counter() - begin
         found = measure.measure(cases, 0.8 * budget - spent, grid.floor, probe, grid.rounds)
         points = measure.points(cases, found)
@@ -305,7 +312,7 @@ def _with_cold(case: Case, point: Point, times: int) -> Point:
     one = point.times[RUST]
     if one < _NO_THREADS:
         return point._replace(times={**point.times, THREADS: one + _NO_THREADS})
-    cold = measure.measure_cold(case, (RUST, THREADS), max(3, min(times, int(3e7 / one) + 3)))
+    cold = measure.measure_cold(case, (RUST, THREADS), max(3, min(times, int(1e7 / one) + 3)))
     return point._replace(times={**point.times, THREADS: one * cold[THREADS] / cold[RUST]})
 
 
@@ -322,7 +329,7 @@ def _refine(
         cases = []
         for step in (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5):
             rows, length = _size_at(points, verdict.feature, verdict.at * 2**step)
-            if rows * length <= 4 * grid.elements:
+            if rows * length <= 4 * max(grid.elements, grid.characters):
                 cases.append(_case(function, name, layout, output, rows, length, FIT))
         found = measure.measure(cases, seconds / 2, 4 * grid.floor, probe, grid.rounds + 2)
         added = measure.points(cases, found)

@@ -1,7 +1,7 @@
 """Inputs of a given size for the public functions, in every layout: what calibration times."""
 
 import random
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from fast_axolotl.dispatch.registry import Arguments, Keywords
@@ -34,6 +34,7 @@ def lengths(rows: int, length: int) -> list[int]:
     return [low + int(draw.random() * (2 * spread + 1)) for _ in range(rows)]
 
 
+@lru_cache(maxsize=64)
 def token_rows(layout: str, rows: int, length: int) -> Any:
     """Return `rows` rows of about `length` tokens in a layout."""
     pool = _tokens()
@@ -61,6 +62,7 @@ def token_rows(layout: str, rows: int, length: int) -> Any:
     return numpy.array(found, numpy.int64).reshape(rows, length)
 
 
+@lru_cache(maxsize=64)
 def text_rows(layout: str, rows: int, length: int) -> Any:
     """Return `rows` rows of about `length` characters in a layout."""
     text = _text()

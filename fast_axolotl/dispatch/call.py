@@ -42,6 +42,7 @@ class _Entry:
 
 _entries: dict[str, _Entry] = {}
 _native: dict[int, _Entry] = {}
+_forced: dict[tuple[str, str], Callable[..., Any]] = {}
 _profile: profile.Profile | None = None
 _default: profile.Profile | None = None
 # The line that said why the profile on disk is not used; None where it is, or where there is none.
@@ -335,7 +336,10 @@ def forced(entry: _Entry, side: str) -> Callable[..., Any]:
     """Return a function of the extension as it is when a side of it is forced, uncounted."""
     if not entry.function.threaded:
         return entry.function.rust  # type: ignore[return-value]
-    return _core.forced(entry.index, IMPLEMENTATIONS.index(side))  # type: ignore[no-any-return]
+    name = (entry.function.name, side)
+    if name not in _forced:
+        _forced[name] = _core.forced(entry.index, IMPLEMENTATIONS.index(side))
+    return _forced[name]
 
 
 def threads_free() -> bool:

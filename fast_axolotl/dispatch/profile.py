@@ -216,17 +216,31 @@ def _check_key(found: dict[str, Any], wanted: dict[str, Any]) -> None:
             )
 
 
-def _check_points(cell: Any, columns: Any) -> None:
-    for row in _sequence(f"points of {cell}", columns):
-        point = _mapping(f"points of {cell}", row)
-        for name in ("rows", "elements", "output"):
-            if name not in point:
-                raise ProfileError(f"a point of {_shown(cell)} has no {name!r}")
-        for name, value in point.items():
+def _check_points(cell: Any, table: Any) -> None:
+    # A heading, then a line a point (see calibration.fit.points_text).
+    what = f"points of {_text(cell)}"
+    if type(table) is not str:
+        raise ProfileError(f"{what} must be a table, not {_shown(table)}")
+    heading, *rows = [line.split() for line in table.splitlines()] or [[]]
+    known = ("role", *FEATURES, *IMPLEMENTATIONS)
+    for name in ("role", *FEATURES, PYTHON, RUST):
+        if name not in heading:
+            raise ProfileError(f"{what} have no {name!r}")
+    for name in heading:
+        _one_of(what, name, known)
+    for row in rows:
+        if len(row) != len(heading):
+            raise ProfileError(f"{what}: {len(row)} values in a line, not {len(heading)}")
+        for name, value in zip(heading, row):
             if name == "role":
-                _one_of(f"points of {cell}", value, ("fit", "select", "audit"))
-            else:
-                _number(f"points of {cell}: {name}", value)
+                _one_of(what, value, ("fit", "select", "audit"))
+                continue
+            try:
+                number = float(value)
+            except ValueError:
+                raise ProfileError(f"{what}: {name} is no number: {_shown(value)}") from None
+            if not math.isfinite(number) or number < 0:
+                raise ProfileError(f"{what}: {name} must be a number from 0 up, not {value}")
 
 
 def _cell(name: Any, rules: Any) -> Cell:
@@ -331,9 +345,17 @@ def dump(data: dict[str, Any]) -> bytes:
     import yaml
 
     body: dict[str, Any] = {name: data[name] for name in _KEYS if name != "checksum"}
-    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        """Tables as blocks of lines."""
+
+    def represent(dumper: Any, value: str) -> Any:
+        style = "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, represent)
     text = yaml.dump(
-        body, Dumper=dumper, default_flow_style=None, sort_keys=False, width=100, allow_unicode=True
+        body, Dumper=Dumper, default_flow_style=None, sort_keys=False, width=100, allow_unicode=True
     )
     raw = text.encode()
     return b"checksum: " + _digest(raw).encode() + b"\n" + raw
