@@ -1,0 +1,246 @@
+"""`fast-axolotl calibrate`: measure where Rust and the originals cross on this host."""
+
+import json
+import sys
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Status(IntEnum):
+    """Exit statuses; 2 is a usage error."""
+
+    DONE = 0
+    FAILED = 1
+    BUSY = 3
+    INVALID = 4
+    INTERRUPTED = 130
+
+
+def calibrate(
+    quick: Annotated[bool, typer.Option("--quick", help="Within 3 seconds.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Within 40 seconds.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Is the profile valid, and does it still agree?")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show the table of crossovers.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw points, fits and crossovers into a PNG.")
+    ] = None,
+) -> None:
+    """Measure where Rust and the original Python cross on this host (12 seconds by default).
+
+    The profile goes to FAST_AXOLOTL_PROFILE or the user's cache folder; the next import uses it.
+    Exit status: 0 done, 1 failed, 3 the machine is too busy (the old profile stays), 4 --check
+    found an invalid or outdated profile.
+    """
+    if quick and full:
+        raise typer.BadParameter("--quick and --full exclude each other")
+    if (check or show) and (quick or full):
+        raise typer.BadParameter("--check and --show measure nothing: no --quick or --full")
+    if check and show:
+        raise typer.BadParameter("--check and --show exclude each other")
+    if plot is not None and not _can_plot():
+        _fail("--plot needs matplotlib: pip install fast-axolotl[plot]")
+    try:
+        status, result, data = _run(quick, full, check, show, as_json)
+        if plot is not None and data is not None:
+            _plot(data, plot)
+            result["plot"] = str(plot)
+            if not as_json:
+                typer.echo(f"plot: {plot}")
+    except KeyboardInterrupt:
+        print("interrupted: the old profile stays", file=sys.stderr)
+        raise typer.Exit(Status.INTERRUPTED) from None
+    if as_json:
+        typer.echo(json.dumps(result))
+    raise typer.Exit(status)
+
+
+def _run(
+    quick: bool, full: bool, check: bool, show: bool, as_json: bool
+) -> tuple[Status, dict[str, Any], dict[str, Any] | None]:
+    from fast_axolotl import _native
+    from fast_axolotl.calibration.fingerprint import key
+    from fast_axolotl.dispatch import profile
+
+    if _native.core is None:
+        _fail(f"nothing to calibrate: no Rust extension ({_native.UNAVAILABLE})")
+    try:
+        file = profile.path()
+    except profile.ProfileError as error:
+        _fail(str(error))
+    if show or check:
+        try:
+            found = profile.load(file, key())
+        except FileNotFoundError:
+            _fail(f"there is no profile {file}; `fast-axolotl calibrate` makes one", Status.INVALID)
+        except profile.ProfileError as error:
+            _fail(f"the profile {file} can't be used: {error}", Status.INVALID)
+        if check:
+            return (*_check(found, as_json), found.data)
+        return (*_show(found, as_json), found.data)
+    effort = "quick" if quick else "full" if full else "default"
+    return _calibrate(effort, file, as_json)
+
+
+def _fail(message: str, status: Status = Status.FAILED) -> Any:
+    print(f"fast-axolotl calibrate: {message}", file=sys.stderr)
+    raise typer.Exit(status)
+
+
+# --- measuring -------------------------------------------------------------------------------
+
+
+def _calibrate(
+    effort: str, file: str, as_json: bool
+) -> tuple[Status, dict[str, Any], dict[str, Any]]:
+    import os
+
+    from fast_axolotl.calibration import run
+    from fast_axolotl.calibration.fingerprint import key
+    from fast_axolotl.calibration.measure import BusyError
+    from fast_axolotl.dispatch import call, profile
+
+    def waiting() -> None:
+        print("another process is calibrating: waiting for it", file=sys.stderr)
+
+    try:
+        with profile.lock(file, waiting=waiting) as waited:
+            found = _just_made(file) if waited else None
+            if found is not None:
+                if not as_json:
+                    typer.echo(f"profile: {file} (another process has just made it)")
+                return Status.DONE, _result(found.data, file), found.data
+            # Before it takes its time rather than after: can it be written at all?
+            if os.path.isdir(file):  # noqa: PTH112
+                raise profile.ProfileError(f"{file} is a folder")
+            with _Progress() as progress:
+                data = run.calibrate(effort, progress=progress, key=key())
+            profile.write(file, data)
+    except profile.ProfileError as error:
+        _fail(str(error))
+    except BusyError as error:
+        _fail(f"{error}; the old profile stays", Status.BUSY)
+    except run.DifferenceError as error:
+        _fail(f"the sides differ, nothing was written; please report it: {error}")
+    call.reload()
+    if not as_json:
+        audit = data["audit"]
+        typer.echo(
+            f"profile: {file}\n"
+            f"{len(data['verdicts'])} cells measured in {data['made']['seconds']:.1f} s; regret on "
+            f"{audit['points']} points held out: mean {audit['mean']:.2%}, p95 {audit['p95']:.2%}, "
+            f"max {audit['max']:.2%}"
+        )
+    return Status.DONE, _result(data, file), data
+
+
+def _just_made(file: str) -> Any:
+    from fast_axolotl.calibration.fingerprint import key
+    from fast_axolotl.dispatch import profile
+
+    try:
+        return profile.load(file, key())
+    except (profile.ProfileError, FileNotFoundError):
+        return None
+
+
+def _result(data: dict[str, Any], file: str) -> dict[str, Any]:
+    return {
+        "profile": file,
+        **{name: data[name] for name in ("version", "key", "made", "verdicts", "fit", "audit")},
+    }
+
+
+class _Progress:
+    """A bar on a terminal, a line every few seconds otherwise; on stderr."""
+
+    def __enter__(self) -> "_Progress":
+        import time
+
+        self._clock = time.monotonic
+        self._due = self._clock() + 1.0
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("calibrating", total=1.0)
+            self._bar.start()
+        return self
+
+    def __call__(self, part: float, what: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=part, description=what)
+        elif self._clock() >= self._due:
+            self._due = self._clock() + 2.0
+            print(f"calibrating: {part:.0%} ({what})", file=sys.stderr, flush=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+# --- looking at a profile --------------------------------------------------------------------
+
+
+def _check(found: Any, as_json: bool) -> tuple[Status, dict[str, Any]]:
+    from fast_axolotl.calibration import check
+    from fast_axolotl.calibration.measure import BusyError
+
+    try:
+        result = check.check(found)
+    except BusyError as error:
+        _fail(f"{error}: nothing can be said about the profile", Status.BUSY)
+    if not as_json:
+        typer.echo(f"profile: {found.source} (valid)")
+        typer.echo(
+            f"{result['points']} calls measured again: regret mean {result['mean']:.2%}, "
+            f"max {result['max']:.2%}: {'it agrees' if result['agrees'] else 'it is outdated'}"
+        )
+    return Status.DONE if result["agrees"] else Status.INVALID, {
+        "profile": found.source,
+        "valid": True,
+        **result,
+    }
+
+
+def _show(found: Any, as_json: bool) -> tuple[Status, dict[str, Any]]:
+    from fast_axolotl.calibration import check
+
+    rows = check.table(found)
+    if not as_json:
+        made = found.data["made"]
+        typer.echo(f"profile: {found.source} (made {made['at']}, {made['effort']})")
+        sizes = "".join(f"{n:>9,}" for n in check.ROWS)
+        header = f"{'function':<22}{'layout':<8}{'output':<8}"
+        typer.echo(f"\nspeed of Rust against Python at rows of {check.LENGTH} elements")
+        typer.echo(f"{header}{sizes}  verdict")
+        for row in rows:
+            speeds = "".join(f"{speed:>8.2f}x" for speed in row["speed"])
+            output = row["output"] + ("" if row["collector"] else "*")
+            typer.echo(
+                f"{row['function']:<22}{row['layout']:<8}{output:<8}{speeds}  {row['verdict']}"
+            )
+        typer.echo("* with the garbage collector off")
+    return Status.DONE, {"profile": found.source, "cells": rows}
+
+
+def _can_plot() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def _plot(data: dict[str, Any], file: Path) -> None:
+    from fast_axolotl.calibration.plot import plot
+
+    try:
+        plot(data, file)
+    except (OSError, ValueError) as error:
+        _fail(f"can't draw {file}: {error}")

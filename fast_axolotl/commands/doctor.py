@@ -1,0 +1,86 @@
+"""`fast-axolotl doctor`: what there is and why, in plain text that fits an issue report."""
+
+import os
+import sys
+from typing import Any
+
+import typer
+
+
+def doctor() -> None:
+    """Show version, extension, CPU, threads, profile, modes and patches."""
+    width = max(map(len, report()))
+    for name, value in report().items():
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def report() -> dict[str, str]:
+    """Return what `fast-axolotl doctor` shows, line by line."""
+    import platform
+
+    import fast_axolotl
+    from fast_axolotl import _native
+    from fast_axolotl.calibration.fingerprint import cpu
+    from fast_axolotl.dispatch import call, modes, registry, support
+
+    core: Any = _native.core
+    lines = {
+        "fast-axolotl": fast_axolotl.__version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "platform": platform.platform(),
+        "extension": f"not available: {_native.UNAVAILABLE}" if core is None else core.build_id(),
+        "cpu": cpu()[0],
+        "cpu features used": "none" if core is None else ", ".join(core.cpu_features()) or "none",
+        "threads": _threads(core),
+        "profile": _profile(call),
+        "mode": modes.describe(),
+        "quarantined": "; ".join(f"{n}: {r}" for n, r in support.quarantined.items()) or "nothing",
+        "functions": ", ".join(registry.FUNCTIONS),
+        "patched": _patched(),
+    }
+    for name in sorted(os.environ):
+        if name.startswith("FAST_AXOLOTL_"):
+            lines[name] = os.environ[name]
+    return lines
+
+
+def _threads(core: Any) -> str:
+    if core is None:
+        return "1, without the extension"
+    usable, machine = core.usable_threads(), os.cpu_count() or 1
+    if usable == machine:
+        why = "all of the machine"
+    else:
+        why = f"of the machine's {machine}: affinity or a cgroup quota allows no more"
+    from fast_axolotl.dispatch.call import thread_budget
+
+    if thread_budget() != usable:
+        why += f"; {thread_budget()} a call, since LOCAL_WORLD_SIZE ranks share them"
+    return f"{usable} ({why})"
+
+
+def _profile(call: Any) -> str:
+    from fast_axolotl.dispatch import profile
+
+    try:
+        file = profile.path()
+    except profile.ProfileError as error:
+        return f"packaged default ({error})"
+    own, _ = call.profiles()
+    if own is not None:
+        made = own.data["made"]
+        return f"{file} (valid, made {made.get('at', '?')}, {made.get('effort', '?')})"
+    if call.profile_problem is not None:
+        return f"packaged default ({call.profile_problem})"
+    return f"packaged default (there is no {file}; `fast-axolotl calibrate` makes one)"
+
+
+def _patched() -> str:
+    # The shim for Axolotl registers its functions in the dispatcher's table.
+    from fast_axolotl.dispatch import registry
+
+    names = [f.name for f in registry.FUNCTIONS.values() if not f.python.__module__.startswith(
+        "fast_axolotl."
+    )]
+    loaded = "axolotl is imported" if "axolotl" in sys.modules else "axolotl is not imported"
+    return f"{', '.join(names) or 'nothing'} ({loaded})"
