@@ -329,6 +329,8 @@ def _decide(entry: _Entry, mode: str, args: Arguments, kwargs: Keywords) -> tupl
     if mode == modes.RUST:
         cell = forced_rust(cell)
     many = function.threaded and call.threads != 1 and threads_free()
+    if many and mode == modes.RUST and call.threads > 1:
+        return THREADS, call  # both were asked for
     return cell.choose(call.sizes, many), call
 
 

@@ -235,7 +235,11 @@ fn apply(
         true => sizes(py, function, arguments, layout),
         false => [0.0; 3],
     };
-    Action::Run(cell.choose(&sizes, threads_allowed(function, arguments), forced))
+    let threads = threads_allowed(function, arguments);
+    if forced && threads && asked(function, arguments) > 1 {
+        return Action::Run(Side::Threads); // both were asked for
+    }
+    Action::Run(cell.choose(&sizes, threads, forced))
 }
 
 fn block_mode(py: Python<'_>, operation: Operation) -> u8 {
