@@ -88,7 +88,7 @@ def default(profiles: dict[str, profile.Profile]) -> dict[str, Any]:
         verdicts[cell] = fit.cell_data(Cell(one, many, split))
         fits[cell] = mean_fits([one.fits[cell] for one in profiles.values() if cell in one.fits])
     machines = {name: one.data["key"] for name, one in profiles.items()}
-    rules = {name: profile._cell(name, rule) for name, rule in verdicts.items()}  # noqa: SLF001
+    rules = {name: profile._cell(name, rule) for name, rule in verdicts.items()}
     judged = {
         cell: tuple(p._replace(role=fit.AUDIT) for p in points_of(profiles, cell)) for cell in cells
     }

@@ -1,8 +1,8 @@
 """fast-axolotl: Axolotl's data pipeline in Rust, with the same results, and never slower."""
 
 from ._native import RUST_AVAILABLE
-from .dispatch import public as _public
 from .dispatch import dispatch_mode, explain, modes, reset_stats, stats, stats_enabled, trace
+from .dispatch import public as _public
 from .hashing import deduplicate_indices, parallel_hash_rows
 from .packing import concatenate_and_pack, pack_sequences
 from .padding import create_padding_mask, pad_sequences

@@ -1,25 +1,52 @@
 """Types of the Rust extension, checked against it by stubtest."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
+from typing import Any, TypeAlias, TypeVar, final
 
 __all__ = [
+    "FUNCTIONS",
+    "PANICS",
+    "Override",
     "__version__",
+    "build_id",
     "concatenate_and_pack",
     "cpu_features",
     "create_padding_mask",
     "deduplicate_indices",
+    "dispatch_choose",
+    "dispatch_counts",
+    "dispatch_describe",
+    "dispatch_plant_panic",
+    "dispatch_push",
+    "dispatch_reset",
+    "dispatch_run",
+    "dispatch_threads",
+    "dispatch_variable",
     "dispatched",
+    "forced",
     "pack_sequences",
     "pad_sequences",
     "parallel_hash_rows",
-    "set_mode",
+    "threads_free",
     "usable_threads",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
+# kind, challenger, feature, threshold, plane; layout, output, collector, and three of those.
+_Rule: TypeAlias = tuple[int, bool, int, float, list[float]]
+_Cell: TypeAlias = tuple[str, str, bool, _Rule | None, _Rule | None, _Rule | None]
+
 __version__: str
+FUNCTIONS: list[str]
+PANICS: tuple[type[BaseException], ...]
+
+@final
+class Override:
+    def __new__(cls, modes: dict[str | None, str], codes: bytes) -> Override: ...
+    @property
+    def modes(self) -> dict[str | None, str]: ...
 
 def pack_sequences(
     sequences: Any,
@@ -56,6 +83,21 @@ def deduplicate_indices(
     rows: Any, existing_hashes: Iterable[str] | None = None, num_threads: int = 0
 ) -> tuple[list[int], list[str]]: ...
 def dispatched(original: _F, module: str) -> _F: ...
-def set_mode(operation: str, mode: str) -> None: ...
+def forced(index: int, side: int) -> Callable[..., Any]: ...
+def dispatch_variable(variable: ContextVar[Any]) -> None: ...
+def dispatch_push(
+    index: int, state: int, refused: bool, forced: bool, cells: Sequence[_Cell] | None
+) -> None: ...
+def dispatch_threads(threads: int) -> None: ...
+def threads_free() -> bool: ...
+def dispatch_run(index: int, side: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
+def dispatch_describe(
+    index: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[str, str, float, float, float, int] | None: ...
+def dispatch_choose(cell: _Cell, sizes: Sequence[float], threads: bool, forced: bool) -> int: ...
+def dispatch_counts(index: int) -> list[int]: ...
+def dispatch_reset(index: int) -> None: ...
+def dispatch_plant_panic(index: int) -> None: ...
+def build_id() -> str: ...
 def cpu_features() -> list[str]: ...
 def usable_threads() -> int: ...

@@ -16,6 +16,7 @@ UNSAFE = {
     "src/py/fastcall.rs": "vectors of arguments",
     "src/py/fresh_array.rs": "the memory of an array just made",
     "src/py/integer_buffer.rs": "the memory of NumPy arrays",
+    "src/py/interpreter.rs": "the context and the collector",
     "src/py/list_emitter.rs": "the insides of lists",
     "src/py/small_ints.rs": "the digits of ints",
     "src/py/text.rs": "the bytes of str and bytes objects",

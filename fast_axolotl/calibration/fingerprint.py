@@ -32,7 +32,7 @@ def cpu() -> tuple[str, str]:
     """Return the model of the CPU, and a short digest of its flags."""
     fields: dict[str, str] = {}
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:  # noqa: PTH123
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
             for line in stream:  # the first processor is enough: the file has megabytes on some
                 name, colon, value = line.partition(":")
                 if not colon:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 
 from fast_axolotl.dispatch import policy
@@ -64,10 +64,7 @@ def _solve(rows: list[list[float]], chosen: tuple[int, ...]) -> list[float] | No
     n = len(chosen)
     scale = [math.sqrt(sum(row[i] ** 2 for row in rows)) or 1.0 for i in chosen]
     matrix = [
-        [
-            sum(row[i] * row[j] for row in rows) / (scale[a] * scale[b])
-            for b, j in enumerate(chosen)
-        ]
+        [sum(row[i] * row[j] for row in rows) / (scale[a] * scale[b]) for b, j in enumerate(chosen)]
         + [sum(row[i] for row in rows) / scale[a]]
         for a, i in enumerate(chosen)
     ]
@@ -95,7 +92,7 @@ def best_threshold(
     measured = sorted({getattr(p.sizes, feature) for p in points})
     pairs = [(p.sizes, p.times) for p in points]
     best: tuple[float, float, str] | None = None
-    for low, high in zip(measured, measured[1:]):
+    for low, high in pairwise(measured):
         at = math.sqrt(max(low, 0.5) * high)
         for above in (challenger, holder):
             verdict = policy.threshold(feature, at, above, holder, challenger)
@@ -140,7 +137,7 @@ def _refined(
         return at
     found = at * 2.0 ** max(-8.0, min(8.0, mean_x - mean_y / slope))
     # Not beyond the neighbours: there the measured points themselves say otherwise.
-    return min(max(found, low / 1.2), high * 1.2)
+    return float(min(max(found, low / 1.2), high * 1.2))
 
 
 def choose_verdict(points: Sequence[Point], holder: str, challenger: str) -> Verdict:

@@ -19,8 +19,8 @@ Timer = Callable[[int], float]
 
 # A probe or a measurement that got less of a core than this shared it with somebody.
 _SHARE = 0.85
-# A probe this much slower than the fastest one was disturbed. Less is everyday on a virtual machine,
-# where the other half of a core may belong to somebody else, and hits both sides alike.
+# A probe this much slower than the fastest one was disturbed. Less is everyday on a virtual
+# machine, where the other half of a core may belong to somebody else, and hits both sides alike.
 _SLOWER = 2.5
 # A machine is too noisy where more than this part of the probes was disturbed.
 _DISTURBED = 0.5
@@ -66,7 +66,7 @@ def timer(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         "    return time_calls\n"
     )
     scope: dict[str, Any] = {"clock": time.perf_counter_ns, "repeat": repeat}
-    exec(compile(source, "<calibration>", "exec"), scope)  # noqa: S102
+    exec(compile(source, "<calibration>", "exec"), scope)
     return scope["make"](function, *args, *kwargs.values())  # type: ignore[no-any-return]
 
 

@@ -61,9 +61,8 @@ def plot(data: dict[str, Any], file: Path, cells: list[str] | None = None) -> No
             )
         cell = checked.cells[name]
         for verdict in cell:
-            if verdict is not None and verdict.kind == "threshold":
-                if verdict.feature == "elements":
-                    axis.axvline(verdict.at, color="#444444", linestyle="--", linewidth=1)
+            if verdict is not None and (verdict.kind, verdict.feature) == ("threshold", "elements"):
+                axis.axvline(verdict.at, color="#444444", linestyle="--", linewidth=1)
         rule = cell.one.describe() + (f"\n{cell.split.describe()}" if cell.split else "")
         axis.set_title(f"{name}\n{rule}", fontsize=7)
         axis.set_xlabel("elements", fontsize=7)

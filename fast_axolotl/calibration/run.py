@@ -60,8 +60,8 @@ def grids() -> dict[str, Grid]:
     """Return the grid of each effort."""
     import json
 
-    file = os.path.join(os.path.dirname(__file__), "grids.json")  # noqa: PTH118, PTH120
-    with open(file, encoding="utf-8") as stream:  # noqa: PTH123
+    file = os.path.join(os.path.dirname(__file__), "grids.json")
+    with open(file, encoding="utf-8") as stream:
         data = json.load(stream)
     return {
         name: Grid(**{**grid, "rows": tuple(grid["rows"]), "lengths": tuple(grid["lengths"])})
@@ -197,10 +197,7 @@ def _sizes_of(function: Function, grid: Grid, draw: random.Random) -> list[tuple
     lengths = grid.lengths
     most = grid.characters if function.threaded else grid.elements
     grid_points = [
-        (rows, length, FIT)
-        for rows in grid.rows
-        for length in lengths
-        if rows * length <= most
+        (rows, length, FIT) for rows in grid.rows for length in lengths if rows * length <= most
     ]
     held = []
     for role, count in ((SELECT, grid.select), (AUDIT, grid.audit)):
@@ -237,9 +234,7 @@ def _measure_cell(
         found = measure.measure(cases, 0.8 * budget - spent, grid.floor, probe, grid.rounds)
         points = measure.points(cases, found)
         if _has_threads(function) and grid.cold:
-            points = [
-                _with_cold(case, point, grid.cold) for case, point in zip(cases, points)
-            ]
+            points = [_with_cold(case, point, grid.cold) for case, point in zip(cases, points)]
         return _refine(function, name, points, grid, budget - (time.perf_counter() - begin), probe)
     finally:
         _set_collector(restore)

@@ -87,16 +87,12 @@ def _keywords(output: str) -> Keywords:
     return {} if output == "lists" else {"output": output}
 
 
-def pad_sequences(
-    layout: str, output: str, rows: int, length: int
-) -> tuple[Arguments, Keywords]:
+def pad_sequences(layout: str, output: str, rows: int, length: int) -> tuple[Arguments, Keywords]:
     """Return the arguments of a call of `pad_sequences`."""
     return (token_rows(layout, rows, length),), _keywords(output)
 
 
-def pack_sequences(
-    layout: str, output: str, rows: int, length: int
-) -> tuple[Arguments, Keywords]:
+def pack_sequences(layout: str, output: str, rows: int, length: int) -> tuple[Arguments, Keywords]:
     """Return the arguments of a call of `pack_sequences`."""
     limit = max(512, 2 * length + 2)
     return (token_rows(layout, rows, length), limit, _PAD, _EOS), _keywords(output)
@@ -109,7 +105,11 @@ def concatenate_and_pack(
     limit = max(512, 2 * length + 2)
     ids = token_rows(layout, rows, length)
     if layout == "lists":
-        columns: tuple[Any, ...] = (ids, [list(row) for row in ids], [[1] * len(row) for row in ids])
+        columns: tuple[Any, ...] = (
+            ids,
+            [list(row) for row in ids],
+            [[1] * len(row) for row in ids],
+        )
     else:
         columns = (ids, ids, ids)
     return (*columns, limit, _PAD), _keywords(output)

@@ -116,7 +116,7 @@ def _calibrate(
                     typer.echo(f"profile: {file} (another process has just made it)")
                 return Status.DONE, _result(found.data, file), found.data
             # Before it takes its time rather than after: can it be written at all?
-            if os.path.isdir(file):  # noqa: PTH112
+            if os.path.isdir(file):
                 raise profile.ProfileError(f"{file} is a folder")
             with _Progress() as progress:
                 data = run.calibrate(effort, progress=progress, key=key())

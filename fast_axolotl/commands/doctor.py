@@ -79,8 +79,10 @@ def _patched() -> str:
     # The shim for Axolotl registers its functions in the dispatcher's table.
     from fast_axolotl.dispatch import registry
 
-    names = [f.name for f in registry.FUNCTIONS.values() if not f.python.__module__.startswith(
-        "fast_axolotl."
-    )]
+    names = [
+        f.name
+        for f in registry.FUNCTIONS.values()
+        if not f.python.__module__.startswith("fast_axolotl.")
+    ]
     loaded = "axolotl is imported" if "axolotl" in sys.modules else "axolotl is not imported"
     return f"{', '.join(names) or 'nothing'} ({loaded})"

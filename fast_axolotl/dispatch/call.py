@@ -12,13 +12,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from fast_axolotl._native import core as _core
+from fast_axolotl._native import core
 
 from . import modes, policy, profile, registry, support, trace
 from .policy import IMPLEMENTATIONS, PYTHON, RUST, THREADS, Cell
 from .registry import Arguments, Call, Function, Keywords
 
-
+_core: Any = core
 lock = RLock()
 
 # What the extension does with a call of a function (src/py/dispatch.rs has the same numbers).
@@ -213,7 +213,7 @@ def push() -> None:
 _KINDS = ("always", "threshold", "plane")
 
 
-def _table(cells: dict[str, Cell]) -> list[tuple[str, str, bool, Any, Any, Any]]:
+def _table(cells: dict[str, Cell]) -> list[tuple[Any, ...]]:
     table = []
     for name, cell in cells.items():
         _, layout, output, collector = registry.split_cell(name)
@@ -274,7 +274,9 @@ def answer(entry: _Entry, args: Arguments, kwargs: Keywords) -> Any:
 
         return verify(entry, args, kwargs)
     if not _tracked():
-        side, _ = (PYTHON, None) if mode == modes.PYTHON or reason else _decide(entry, mode, args, kwargs)
+        side, _ = (
+            (PYTHON, None) if mode == modes.PYTHON or reason else _decide(entry, mode, args, kwargs)
+        )
         return run(entry, side, args, kwargs)
     side, call = PYTHON, None
     if mode != modes.PYTHON and reason is None:

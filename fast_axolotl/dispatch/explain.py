@@ -1,4 +1,4 @@
-"""Why a call goes where it goes: predicted times, winner, margin, and where the figures are from."""
+"""Why a call goes where it goes: predicted times, winner, margin, source of the figures."""
 
 from typing import Any, NamedTuple
 
@@ -112,9 +112,7 @@ def explain(
     used = own if own is not None and profile.lookup(own.cells, name) is not None else default
     fits = profile.lookup(used.fits, name) or {}
     many = function.threaded and threads != 1 and calls.threads_free()
-    seconds = {
-        side: cost.at(sizes) / 1e9 for side, cost in fits.items() if many or side != THREADS
-    }
+    seconds = {side: cost.at(sizes) / 1e9 for side, cost in fits.items() if many or side != THREADS}
     winner, rule = _winner(cell, sizes, many, mode, refused)
     margin = None
     others = [value for side, value in seconds.items() if side != winner]

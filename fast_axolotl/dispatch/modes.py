@@ -94,7 +94,9 @@ def parse(text: str, extension: bool, source: str = ENVIRONMENT) -> dict[str | N
                 f"{allowed(extension)}"
             )
         if operation in found:
-            raise ValueError(f"{source}={text!r}: {part.strip()!r} is given twice; {allowed(extension)}")
+            raise ValueError(
+                f"{source}={text!r}: {part.strip()!r} is given twice; {allowed(extension)}"
+            )
         found[operation] = mode
     found.setdefault(None, AUTO)
     return found

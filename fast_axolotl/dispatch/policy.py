@@ -132,9 +132,13 @@ class Cell(NamedTuple):
             threads: whether the call may use several threads now: more than one is usable, the
                 caller did not ask for one, no other call holds the pool, this is no forked child.
         """
-        if threads and self.split is not None and self.many is not None:
-            if self.split.choose(sizes) == THREADS:
-                return self.many.choose(sizes)
+        if (
+            threads
+            and self.split is not None
+            and self.many is not None
+            and self.split.choose(sizes) == THREADS
+        ):
+            return self.many.choose(sizes)
         return self.one.choose(sizes)
 
     def constant(self) -> str | None:

@@ -9,9 +9,10 @@ import errno
 import math
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from . import registry
@@ -68,15 +69,23 @@ def path() -> str:
     given = os.environ.get(ENVIRONMENT)
     if given:
         return given
-    import platformdirs
-
-    try:
-        folder = platformdirs.user_cache_dir("fast-axolotl", appauthor=False)
-    except (RuntimeError, KeyError, OSError) as error:
-        raise ProfileError(f"no folder for the profile ({error}); set {ENVIRONMENT}") from None
+    folder = _cache_folder()
     if not os.path.isabs(folder):  # "~" that could not be expanded
         raise ProfileError(f"no home folder for the profile; set {ENVIRONMENT}")
-    return os.path.join(folder, FILE_NAME)  # noqa: PTH118 (pathlib costs a third of our import)
+    return os.path.join(folder, FILE_NAME)
+
+
+def _cache_folder() -> str:
+    # What platformdirs would say, without its import: the first decision of every process asks.
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
+        return os.path.join(local, "fast-axolotl", "Cache")
+    if sys.platform == "darwin":
+        return os.path.expanduser("~/Library/Caches/fast-axolotl")
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(cache):
+        cache = os.path.expanduser("~/.cache")
+    return os.path.join(cache, "fast-axolotl")
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -104,7 +113,9 @@ def load(file: str, key: dict[str, Any] | None) -> Profile:
 def _read(file: str) -> bytes:
     # Not blocking: a FIFO at that path must not stop the caller.
     try:
-        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        handle = os.open(
+            file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -331,8 +342,8 @@ def default() -> Profile:
     """Return the packaged default: Rust only where no recorded machine saw Python win."""
     import json
 
-    file = os.path.join(os.path.dirname(__file__), "default.json")  # noqa: PTH118, PTH120
-    with open(file, encoding="utf-8") as stream:  # noqa: PTH123
+    file = os.path.join(os.path.dirname(__file__), "default.json")
+    with open(file, encoding="utf-8") as stream:
         data = json.load(stream)
     return validate(data, None, source="packaged default")
 
@@ -384,35 +395,27 @@ def write(file: str, data: dict[str, Any]) -> None:
     import tempfile
 
     raw = dump(data)
-    folder, name = os.path.split(os.path.abspath(file))  # noqa: PTH100
-    if os.path.isdir(file):  # noqa: PTH112
+    folder, name = os.path.split(os.path.abspath(file))
+    if os.path.isdir(file):
         raise ProfileError(f"{file} is a folder")
     temporary = None
     try:
-        for stale in os.listdir(folder):  # noqa: PTH208 (left by a process that was killed)
+        for stale in os.listdir(folder):
             if stale.startswith(f".{name}.") and stale.endswith(".tmp"):
-                os.unlink(os.path.join(folder, stale))  # noqa: PTH108, PTH118
+                os.unlink(os.path.join(folder, stale))
         handle, temporary = tempfile.mkstemp(".tmp", f".{name}.", folder)
         with open(handle, "wb") as stream:
             stream.write(raw)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, file)  # noqa: PTH105
+        os.replace(temporary, file)
         temporary = None
     except OSError as error:
         raise ProfileError(f"can't write {file}: {error.strerror or error}") from None
     finally:
         if temporary is not None:
-            with _ignored():
-                os.unlink(temporary)  # noqa: PTH108
-
-
-@contextmanager
-def _ignored() -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        pass
+            with suppress(OSError):
+                os.unlink(temporary)
 
 
 # --- the lock --------------------------------------------------------------------------------
@@ -438,9 +441,9 @@ def lock(
     Raises:
         ProfileError: the folder or the lock can't be made, or another process keeps it.
     """
-    folder = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120
+    folder = os.path.dirname(os.path.abspath(file))
     try:
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        os.makedirs(folder, exist_ok=True)
         handle = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise ProfileError(f"can't write beside {file}: {error.strerror or error}") from None
@@ -496,7 +499,7 @@ def _take_posix(fcntl: Any, handle: int) -> Callable[[], None] | None:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN):
             return None
         raise
-    return lambda: fcntl.flock(handle, fcntl.LOCK_UN)  # type: ignore[no-any-return]
+    return lambda: fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def _take_windows(msvcrt: Any, handle: int) -> Callable[[], None] | None:
@@ -520,11 +523,11 @@ def _file_lock(path: str) -> Callable[[], Callable[[], None] | None]:
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         except FileExistsError:
-            with _ignored():
-                if time.time() - os.stat(path).st_mtime > 3600:  # noqa: PTH116
-                    os.unlink(path)  # noqa: PTH108
+            with suppress(OSError):
+                if time.time() - os.stat(path).st_mtime > 3600:
+                    os.unlink(path)
             return None
-        return lambda: os.unlink(path)  # noqa: PTH108
+        return lambda: os.unlink(path)
 
     return take
 

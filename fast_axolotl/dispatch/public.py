@@ -49,7 +49,7 @@ _PUBLIC: dict[str, tuple[str, dict[str, Any]]] = {
 def register_public() -> None:
     """Fill the table."""
     for name, (operation, members) in _PUBLIC.items():
-        index = None if core is None else core.FUNCTIONS.index(name)
+        index = -1 if core is None else core.FUNCTIONS.index(name)
         function = Function(
             name=name,
             operation=operation,

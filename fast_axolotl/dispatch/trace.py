@@ -143,10 +143,10 @@ def read_environment() -> None:
 
 
 def _print_table() -> None:
-    try:
+    from contextlib import suppress
+
+    with suppress(OSError, ValueError):  # nobody can read it any more
         print(f"fast-axolotl:\n{table()}", file=sys.stderr)
-    except (OSError, ValueError):
-        pass  # nobody can read it any more
 
 
 def log(level: int, message: str, *values: Any) -> None:

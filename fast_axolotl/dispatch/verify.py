@@ -87,7 +87,7 @@ def _kept(entry: "_Entry", args: Arguments, kwargs: Keywords) -> tuple[Arguments
     except TypeError:
         return args, kwargs
     for name in names:
-        value = bound.arguments.get(name)
+        value: Any = bound.arguments.get(name)
         if hasattr(type(value), "__next__"):
             bound.arguments[name] = list(value)
     return bound.args, bound.kwargs
@@ -126,7 +126,9 @@ def first_difference(found: Any, wanted: Any, place: str = "") -> tuple[str, str
     return place, f"has {_short(found)}", _short(wanted)
 
 
-def _sequences(found: Sequence[Any], wanted: Sequence[Any], place: str) -> Any:
+def _sequences(
+    found: Sequence[Any], wanted: Sequence[Any], place: str
+) -> tuple[str, str, str] | None:
     for i, (left, right) in enumerate(zip(found, wanted)):
         if left is right:
             continue

@@ -78,7 +78,11 @@ const OUTPUTS: [&str; 4] = ["lists", "numpy", "torch", "arrow"];
 #[derive(Clone, Copy, Debug)]
 enum Rule {
     Always(bool),
-    Threshold { feature: usize, at: f64, above: bool },
+    Threshold {
+        feature: usize,
+        at: f64,
+        above: bool,
+    },
     /// The challenger's cost less the holder's, per call, row, element, element of the result.
     Plane([f64; 4]),
 }
@@ -244,9 +248,9 @@ fn apply(
 
 fn block_mode(py: Python<'_>, operation: Operation) -> u8 {
     let Some(found) = interpreter::context_value(py) else { return 0 };
-    found.cast::<Override>().map_or(0, |block| {
-        block.get().codes.get(operation as usize).copied().unwrap_or(0)
-    })
+    found
+        .cast::<Override>()
+        .map_or(0, |block| block.get().codes.get(operation as usize).copied().unwrap_or(0))
 }
 
 fn asked(function: &Function, arguments: &Arguments<'_, '_>) -> usize {
@@ -330,7 +334,8 @@ fn sizes(
         }
         None => {
             let count = rows.len().unwrap_or(0);
-            let bytes = rows.getattr(intern!(py, "nbytes")).and_then(|bytes| bytes.extract::<f64>());
+            let bytes =
+                rows.getattr(intern!(py, "nbytes")).and_then(|bytes| bytes.extract::<f64>());
             let bytes = bytes.unwrap_or(0.0);
             let each = if function.is_text() { 1.0 } else { 8.0 };
             let mean = if count == 0 { 0.0 } else { bytes / each / count as f64 };

@@ -7,6 +7,7 @@ import pytest
 
 from fast_axolotl.dispatch import call, modes, registry, support, trace
 
+
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("FAST_AXOLOTL_PROFILE", str(tmp_path / "profile.yaml"))

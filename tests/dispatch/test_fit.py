@@ -36,9 +36,9 @@ def points(
 
 
 @given(
-    st.tuples(
-        st.floats(1, 1e4), st.floats(0, 500), st.floats(0.01, 100)
-    ).map(lambda abc: Cost(*abc, 0.0))
+    st.tuples(st.floats(1, 1e4), st.floats(0, 500), st.floats(0.01, 100)).map(
+        lambda abc: Cost(*abc, 0.0)
+    )
 )
 @settings(max_examples=60)
 def test_exact_times_give_the_cost_back(cost: Cost) -> None:
@@ -51,7 +51,8 @@ def test_no_coefficient_is_negative() -> None:
     draw = random.Random(3)
     for _ in range(50):
         noisy = [
-            Point(p.sizes, {PYTHON: draw.uniform(1, 1e6)}) for p in points({PYTHON: Cost(1, 1, 1, 0)})
+            Point(p.sizes, {PYTHON: draw.uniform(1, 1e6)})
+            for p in points({PYTHON: Cost(1, 1, 1, 0)})
         ]
         assert min(fit.fit_cost(noisy, PYTHON)) >= 0
 

@@ -11,9 +11,7 @@ from fast_axolotl._native import core
 from fast_axolotl.dispatch import call, policy
 from fast_axolotl.dispatch.policy import PYTHON, RUST, THREADS, Cell, Cost, Sizes
 
-sizes = st.builds(
-    Sizes, *(st.floats(0, 1e9, allow_nan=False) for _ in range(3))
-)
+sizes = st.builds(Sizes, *(st.floats(0, 1e9, allow_nan=False) for _ in range(3)))
 costs = st.builds(Cost, *(st.floats(0, 1e6, allow_nan=False) for _ in range(4)))
 
 
@@ -83,7 +81,10 @@ def test_constant_cells_are_recognised() -> None:
 
 
 def test_losses_are_parts_of_the_better_time() -> None:
-    points = [(Sizes(1, 1, 1), {PYTHON: 100.0, RUST: 150.0}), (Sizes(9, 9, 9), {PYTHON: 9.0, RUST: 3.0})]
+    points = [
+        (Sizes(1, 1, 1), {PYTHON: 100.0, RUST: 150.0}),
+        (Sizes(9, 9, 9), {PYTHON: 9.0, RUST: 3.0}),
+    ]
     assert policy.losses(policy.always(PYTHON), points) == [0.0, 2.0]
     assert policy.losses(policy.always(RUST), points) == [0.5, 0.0]
 

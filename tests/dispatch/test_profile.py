@@ -116,8 +116,11 @@ FAULTS: dict[str, tuple[Callable[[], bytes], str]] = {
         "from 0 up, not nan",
     ),
     "nan point": (
-        lambda: edited(lambda d: d["points"].__setitem__(CELL, "role rows elements output python "
-                                                         "rust\nfit 1 1 1 nan 1\n")),
+        lambda: edited(
+            lambda d: d["points"].__setitem__(
+                CELL, "role rows elements output python rust\nfit 1 1 1 nan 1\n"
+            )
+        ),
         "from 0 up, not nan",
     ),
     "infinite": (
@@ -195,8 +198,10 @@ def test_what_is_no_file_is_ignored(what: str, file: Path) -> None:
 
 def test_one_line_on_stderr_and_the_import_goes_on(file: Path) -> None:
     file.write_bytes(b"- 1\n")
-    done = run_python("import fast_axolotl as f; print(f.pad_sequences([[1],[2,3]]))",
-                      FAST_AXOLOTL_PROFILE=str(file))
+    done = run_python(
+        "import fast_axolotl as f; print(f.pad_sequences([[1],[2,3]]))",
+        FAST_AXOLOTL_PROFILE=str(file),
+    )
     assert done.stdout == "[[1, 0], [2, 3]]\n"
     lines = done.stderr.strip().splitlines()
     assert len(lines) == (1 if call._core is not None else 0)
@@ -259,14 +264,9 @@ def test_the_lock_of_systems_without_locks(file: Path, monkeypatch: pytest.Monke
 
 
 def test_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    import platformdirs
-
-    monkeypatch.delenv("FAST_AXOLOTL_PROFILE")
-
-    def nowhere(*_: Any, **__: Any) -> str:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(platformdirs, "user_cache_dir", nowhere)
+    for name in ("FAST_AXOLOTL_PROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     with pytest.raises(profile.ProfileError, match="set FAST_AXOLOTL_PROFILE"):
         profile.path()
     call.reload()
