@@ -197,7 +197,7 @@ def push() -> None:
                 state = _TABLE
                 if constants == {PYTHON}:
                     state = _PYTHON
-                elif constants == {RUST} and not function.threaded:
+                elif constants == {RUST} and (mode != modes.RUST or not function.threaded):
                     state = _RUST
             _core.dispatch_push(
                 entry.index,

@@ -143,12 +143,16 @@ class Cell(NamedTuple):
 
     def constant(self) -> str | None:
         """Return the implementation that is used at every size, if there is one."""
-        verdicts = [v for v in (self.one, self.many, self.split) if v is not None]
-        if all(v.kind == "always" for v in verdicts):
-            sides = {self.choose(Sizes(1, 1, 1), threads) for threads in (False, True)}
-            if len(sides) == 1:
-                return sides.pop()
-        return None
+        asked = [self.one]
+        if self.split is not None and self.many is not None and self.split != RUST_ALONE:
+            asked += [self.many, self.split]
+        if any(verdict.kind != "always" for verdict in asked):
+            return None
+        sides = {self.choose(Sizes(1, 1, 1), threads) for threads in (False, True)}
+        return sides.pop() if len(sides) == 1 else None
+
+
+RUST_ALONE = always(RUST, RUST, THREADS)
 
 
 def losses(verdict: Verdict, points: Iterable[tuple[Sizes, dict[str, float]]]) -> list[float]:

@@ -112,11 +112,12 @@ struct Cell {
 impl Cell {
     const PYTHON: Cell = Cell { one: Rule::Always(false), many: None, split: None };
 
-    /// `threads`: whether the call may use several now. `forced`: Rust, only how is open.
-    fn choose(&self, sizes: &[f64; 3], threads: bool, forced: bool) -> Side {
-        if threads
-            && let (Some(split), Some(many)) = (self.split, self.many)
+    /// `threads`: whether the call may use several now, asked only where they would pay. `forced`:
+    /// Rust, only how is open.
+    fn choose(&self, sizes: &[f64; 3], threads: impl FnOnce() -> bool, forced: bool) -> Side {
+        if let (Some(split), Some(many)) = (self.split, self.many)
             && split.challenger(sizes)
+            && threads()
         {
             return if forced || many.challenger(sizes) { Side::Threads } else { Side::Python };
         }
@@ -239,11 +240,10 @@ fn apply(
         true => sizes(py, function, arguments, layout),
         false => [0.0; 3],
     };
-    let threads = threads_allowed(function, arguments);
-    if forced && threads && asked(function, arguments) > 1 {
+    if forced && asked(function, arguments) > 1 && threads_allowed(function, arguments) {
         return Action::Run(Side::Threads); // both were asked for
     }
-    Action::Run(cell.choose(&sizes, threads, forced))
+    Action::Run(cell.choose(&sizes, || threads_allowed(function, arguments), forced))
 }
 
 fn block_mode(py: Python<'_>, operation: Operation) -> u8 {
@@ -467,7 +467,7 @@ pub fn choose(cell: CellData, sizes: [f64; 3], threads: bool, forced: bool) -> P
         many: many.map(rule).transpose()?,
         split: split.map(rule).transpose()?,
     };
-    Ok(cell.choose(&sizes, threads, forced) as usize)
+    Ok(cell.choose(&sizes, || threads, forced) as usize)
 }
 
 /// The modes of a `dispatch_mode` block. Contexts hold it; while one lives, calls look for it.

@@ -320,33 +320,36 @@ unsafe extern "C" fn entry<const INDEX: usize, const WAY: usize>(
     keywords: *mut PyObject,
 ) -> *mut PyObject {
     let function = &FUNCTIONS[INDEX];
-    if WAY == Way::Dispatched as usize && dispatch::decide_at_once(INDEX) == Some(Side::Python) {
-        dispatch::count(INDEX, Side::Python);
-        // SAFETY: the interpreter calls with itself attached; the arguments are passed on.
-        return unsafe { function.call_original(Python::assume_attached(), args, count, keywords) };
+    // SAFETY: the interpreter calls with itself attached, and `count` arguments, those that the
+    // keywords name behind them. They are passed on as they came.
+    unsafe {
+        if WAY == Way::Dispatched as usize {
+            let at_once = dispatch::decide_at_once(INDEX);
+            let py = Python::assume_attached();
+            if at_once == Some(Side::Python) {
+                dispatch::count(INDEX, Side::Python);
+                return function.call_original(py, args, count, keywords);
+            }
+            let arguments = function.bind(py, args, count as usize, keywords);
+            let action = match at_once {
+                Some(side) => Action::Run(side),
+                None => dispatch::decide(py, INDEX, function, arguments.as_ref()),
+            };
+            return match action {
+                Action::Run(Side::Python) => {
+                    dispatch::count(INDEX, Side::Python);
+                    function.call_original(py, args, count, keywords)
+                }
+                Action::Run(side) => answer(INDEX, side, arguments, false, args, count, keywords),
+                Action::Panic => answer(INDEX, Side::Rust, arguments, true, args, count, keywords),
+                Action::Slow => slow(py, INDEX, args, count, keywords),
+            };
+        }
     }
     // Attached again, so that PyO3 knows of it too: it would put off freeing objects otherwise.
     Python::attach(|py| {
         // SAFETY: `count` arguments came, those that the keywords name behind them.
         let arguments = unsafe { function.bind(py, args, count as usize, keywords) };
-        if WAY == Way::Dispatched as usize {
-            let action = match dispatch::decide_at_once(INDEX) {
-                Some(side) => Action::Run(side),
-                None => dispatch::decide(py, INDEX, function, arguments.as_ref()),
-            };
-            // SAFETY: the arguments are passed on as they came.
-            return unsafe {
-                match action {
-                    Action::Run(side) => {
-                        answer(py, INDEX, side, arguments, false, args, count, keywords)
-                    }
-                    Action::Panic => {
-                        answer(py, INDEX, Side::Rust, arguments, true, args, count, keywords)
-                    }
-                    Action::Slow => slow(py, INDEX, args, count, keywords),
-                }
-            };
-        }
         let Some(mut arguments) = arguments else {
             // SAFETY: the arguments are passed on as they came.
             return unsafe { function.call_original(py, args, count, keywords) };
@@ -377,11 +380,10 @@ unsafe extern "C" fn entry<const INDEX: usize, const WAY: usize>(
 /// As for a vectorcall.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // those of a vectorcall, and what was decided
-unsafe fn answer<'py>(
-    py: Python<'py>,
+unsafe fn answer(
     index: usize,
     side: Side,
-    arguments: Option<Arguments<'_, 'py>>,
+    arguments: Option<Arguments<'_, '_>>,
     planted: bool,
     args: *const *mut PyObject,
     count: Py_ssize_t,
@@ -389,10 +391,11 @@ unsafe fn answer<'py>(
 ) -> *mut PyObject {
     let function = &FUNCTIONS[index];
     dispatch::count(index, side);
-    // SAFETY: the caller's promise.
-    unsafe {
+    // Attached again, as in `entry`.
+    Python::attach(|py| {
         let Some(mut arguments) = arguments.filter(|_| side != Side::Python) else {
-            return function.call_original(py, args, count, keywords);
+            // SAFETY: the caller's promise.
+            return unsafe { function.call_original(py, args, count, keywords) };
         };
         if function.threads.is_some() {
             arguments.pool = if side == Side::Threads { Pool::Many } else { Pool::One };
@@ -403,22 +406,21 @@ unsafe fn answer<'py>(
             }
             (function.rust)(py, &arguments)
         }));
-        match outcome {
-            Ok(Ok(result)) => result.into_ptr(),
-            Ok(Err(error)) => {
-                PyErr::from(error).restore(py);
-                null_mut()
-            }
-            Err(panic) => {
-                if let Err(error) = quarantine(py, index, &reason(&panic)) {
-                    error.restore(py);
-                    return null_mut();
+        let error = match outcome {
+            Ok(Ok(result)) => return result.into_ptr(),
+            Ok(Err(error)) => PyErr::from(error),
+            Err(panic) => match quarantine(py, index, &reason(&panic)) {
+                Err(error) => error,
+                Ok(()) => {
+                    dispatch::count(index, Side::Python);
+                    // SAFETY: the caller's promise.
+                    return unsafe { function.call_original(py, args, count, keywords) };
                 }
-                dispatch::count(index, Side::Python);
-                function.call_original(py, args, count, keywords)
-            }
-        }
-    }
+            },
+        };
+        error.restore(py);
+        null_mut()
+    })
 }
 
 #[cold]
@@ -494,7 +496,6 @@ pub fn run<'py>(
     unsafe {
         let arguments = FUNCTIONS[index].bind(py, pointers.as_ptr(), count, keywords.as_ptr());
         let result = answer(
-            py,
             index,
             side,
             arguments,
