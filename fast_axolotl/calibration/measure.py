@@ -166,7 +166,7 @@ def measure(
     begin = clock()
     best: list[dict[str, float]] = [{} for _ in cases]
     numbers = [_numbers(case, floor, found) for case, found in zip(cases, best)]
-    done = 0
+    done = turn = 0
     while (
         done == 0
         or (done < rounds and clock() - begin < 2 * seconds)
@@ -175,7 +175,7 @@ def measure(
         wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
         for i, case in enumerate(cases):
             sides = [side for side in case.timers if side not in case.cold]
-            for side in sides if done % 2 else reversed(sides):
+            for side in sides if turn % 2 else reversed(sides):
                 number = numbers[i][side]
                 best[i][side] = min(best[i][side], case.timers[side](number) / number)
             spent = clock() - begin
@@ -186,6 +186,7 @@ def measure(
             time.sleep(0.005)  # let a short disturbance pass, and widen
             done -= probe.patience()
         done += 1
+        turn += 1
     probe.look()
     probe.check()
     return best
