@@ -146,9 +146,18 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "profile.yaml"
 
 
+# The command where the machine is trusted: the tests run beside others.
+TRUSTING = (
+    "from fast_axolotl.calibration import run, measure\n"
+    "class Quiet(measure.Probe):\n"
+    "    def check(self, least=40): pass\n"
+    "run.Probe = Quiet\n"
+)
+
+
 def command(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", "from fast_axolotl.cli import main; main()", *arguments],
+        [sys.executable, "-c", f"{TRUSTING}from fast_axolotl.cli import main; main()", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -240,7 +249,8 @@ class TestCommand:
             pytest.skip("no SIGINT to a child here")
         file.write_bytes(b"old")
         process = command("calibrate", FAST_AXOLOTL_PROFILE=str(file))
-        time.sleep(2.5)
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("calibrating: ")
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
         assert process.returncode == 130, stderr
@@ -276,11 +286,7 @@ def test_sixteen_processes(file: Path) -> None:
     """Half of them calibrate, half import, all at once."""
     small = GRID._replace(seconds=0.2, rows=(1, 8), lengths=(4,), select=1, audit=1, rounds=1)
     writer = (
-        "from fast_axolotl.calibration import run, measure\n"
-        "from fast_axolotl.dispatch import profile\n"
-        "class Quiet(measure.Probe):\n"
-        "    def check(self, least=40): pass\n"
-        "run.Probe = Quiet\n"
+        f"{TRUSTING}"
         f"run.grids = lambda: dict.fromkeys(run.EFFORTS, run.Grid(**{small._asdict()!r}))\n"
         "from fast_axolotl.cli import main; import sys; sys.argv[1:] = ['calibrate']; main()\n"
     )
