@@ -1,8 +1,10 @@
 """fast-axolotl: Axolotl's data pipeline in Rust, with the same results, and never slower."""
 
 from ._native import RUST_AVAILABLE
+from .axolotl.names_020 import install, uninstall
 from .dispatch import dispatch_mode, explain, modes, reset_stats, stats, stats_enabled, trace
 from .dispatch import public as _public
+from .formats import detect_format, list_supported_formats
 from .hashing import deduplicate_indices, parallel_hash_rows
 from .packing import concatenate_and_pack, pack_sequences
 from .padding import create_padding_mask, pad_sequences
@@ -15,22 +17,37 @@ __all__ = [
     "concatenate_and_pack",
     "create_padding_mask",
     "deduplicate_indices",
+    "detect_format",
     "dispatch_mode",
     "explain",
+    "fast_create_padding_mask",
+    "fast_deduplicate_indices",
+    "fast_pad_sequences",
+    "fast_parallel_hash_rows",
     "get_version",
+    "install",
     "is_available",
+    "list_supported_formats",
     "pack_sequences",
     "pad_sequences",
     "parallel_hash_rows",
     "reset_stats",
     "stats",
     "stats_enabled",
+    "uninstall",
 ]
 
 # Read once: an unknown word is an error here, not at the first call.
 modes.read_environment(RUST_AVAILABLE)
 trace.read_environment()
 _public.register_public()
+install()
+
+# The names under which 0.2.0 offered these to Axolotl.
+fast_create_padding_mask = create_padding_mask
+fast_deduplicate_indices = deduplicate_indices
+fast_pad_sequences = pad_sequences
+fast_parallel_hash_rows = parallel_hash_rows
 
 
 def is_available() -> bool:

@@ -1,0 +1,1 @@
+"""What fast-axolotl adds to the names of an installed Axolotl."""
