@@ -1,8 +1,8 @@
 """The module names that fast-axolotl 0.2.0 put into Axolotl, for the code that imports them.
 
-0.2.0 placed empty modules into `sys.modules`, so that the real Axolotl could not be imported any more.
-Here a finder offers the names, after every other finder: what Axolotl has itself is never hidden, and
-none of its packages is made up.
+0.2.0 placed empty modules into `sys.modules`, so that the real Axolotl could not be imported any
+more. Here a finder offers the names, after every other finder: what Axolotl has itself is never
+hidden, and none of its packages is made up.
 """
 
 import sys
@@ -46,9 +46,8 @@ class Finder:
 
         return ModuleSpec(name, self, is_package=not MODULES[name])  # type: ignore[arg-type]
 
-    def create_module(self, spec: "ModuleSpec") -> ModuleType | None:
+    def create_module(self, spec: "ModuleSpec") -> None:
         """Leave the making of the module to the import system."""
-        del spec
 
     def exec_module(self, module: ModuleType) -> None:
         """Fill the module with the functions of `fast_axolotl`."""
