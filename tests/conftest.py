@@ -1,6 +1,8 @@
 """Fixtures of the core's tests, the profiles of Hypothesis, and the count of parity calls."""
 
+import contextlib
 import gc
+import signal
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -19,6 +21,10 @@ settings.register_profile("test", max_examples=250, derandomize=True, database=N
 settings.register_profile("soak", max_examples=3000, **_COMMON)
 settings.register_profile("sanitize", max_examples=15, derandomize=True, database=None, **_COMMON)
 settings.load_profile("test")  # --hypothesis-profile overrides it
+
+# A suite that was started in the background ignores Ctrl-C, and so would the processes it starts.
+with contextlib.suppress(ValueError):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
