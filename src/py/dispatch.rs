@@ -345,7 +345,8 @@ fn sizes(
         }
         None => {
             let count = rows.len().unwrap_or(0);
-            if layout == 3 && count < ARROW_ROWS {
+            let is_arrow = layout == if function.is_text() { 2 } else { 3 };
+            if is_arrow && count < ARROW_ROWS {
                 let mean = ARROW_MEAN;
                 return [count as f64, count as f64 * mean, count as f64 * mean];
             }
@@ -354,7 +355,7 @@ fn sizes(
             let bytes = bytes.unwrap_or(0.0);
             let each = if function.is_text() { 1.0 } else { 8.0 };
             let mean = if count == 0 { 0.0 } else { bytes / each / count as f64 };
-            (count, if layout == 3 { (mean - 0.5).max(0.0) } else { mean }, mean)
+            (count, if is_arrow { (mean - 0.5).max(0.0) } else { mean }, mean)
         }
     };
     let count = count as f64;
