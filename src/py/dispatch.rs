@@ -130,6 +130,11 @@ impl Cell {
     }
 }
 
+/// Asking an Arrow array for its bytes takes a microsecond or two. Below this many rows the call itself
+/// is so short that its rows are taken to be of a usual length.
+const ARROW_ROWS: usize = 1024;
+const ARROW_MEAN: f64 = 64.0;
+
 const CELLS: usize = LAYOUTS.len() * OUTPUTS.len() * 2;
 
 fn place(layout: usize, output: usize, collector: bool) -> usize {
@@ -236,6 +241,9 @@ fn apply(
     let (layout, output) = kind(py, function, arguments);
     let collector = !function.allocates || output != 0 || interpreter::collector_is_on(py);
     let cell = &cells[place(layout, output, collector)];
+    // One row is never shared between threads.
+    let single = Items::of(arguments.required(0)).is_some_and(|items| items.len() < 2);
+    let cell = if single { &Cell { many: None, split: None, ..*cell } } else { cell };
     let sizes = match cell.needs_sizes() {
         true => sizes(py, function, arguments, layout),
         false => [0.0; 3],
@@ -324,22 +332,30 @@ fn sizes(
         Some(items) => {
             let count = items.len();
             let last = count - 1;
-            let (mut sum, mut longest) = (0.0, 0.0f64);
-            for at in [0, last / 3, last - last / 3, last] {
+            let (mut sum, mut longest) = (0, 0);
+            let places = [0, last / 3, last - last / 3, last];
+            // Of up to four rows each one once.
+            let places = if count > 4 { &places[..] } else { &[0, 1, 2, 3][..count] };
+            for &at in places {
                 let length = items.get(py, at).map_or(0, |row| length(row, function.is_text()));
-                sum += length as f64;
-                longest = longest.max(length as f64);
+                sum += length;
+                longest = longest.max(length);
             }
-            (count, sum / 4.0, longest)
+            (count, sum as f64 / places.len() as f64, longest as f64)
         }
         None => {
             let count = rows.len().unwrap_or(0);
+            let is_arrow = layout == if function.is_text() { 2 } else { 3 };
+            if is_arrow && count < ARROW_ROWS {
+                let mean = ARROW_MEAN;
+                return [count as f64, count as f64 * mean, count as f64 * mean];
+            }
             let bytes =
                 rows.getattr(intern!(py, "nbytes")).and_then(|bytes| bytes.extract::<f64>());
             let bytes = bytes.unwrap_or(0.0);
             let each = if function.is_text() { 1.0 } else { 8.0 };
             let mean = if count == 0 { 0.0 } else { bytes / each / count as f64 };
-            (count, if layout == 3 { (mean - 0.5).max(0.0) } else { mean }, mean)
+            (count, if is_arrow { (mean - 0.5).max(0.0) } else { mean }, mean)
         }
     };
     let count = count as f64;
