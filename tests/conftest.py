@@ -18,7 +18,7 @@ _COMMON = {
 }
 # The same examples in every run: a red run is red again. The soak draws new ones.
 settings.register_profile("test", max_examples=250, derandomize=True, database=None, **_COMMON)
-settings.register_profile("soak", max_examples=3000, **_COMMON)
+settings.register_profile("soak", max_examples=1250, **_COMMON)
 settings.register_profile("sanitize", max_examples=15, derandomize=True, database=None, **_COMMON)
 settings.load_profile("test")  # --hypothesis-profile overrides it
 

@@ -123,7 +123,11 @@ class Layout:
 def layouts(table: Table) -> list[Layout]:
     """Return every layout that can hold `table`."""
     found = [Layout(name, _bound(make, table), True) for name, make in _SHARING.items()]
-    if all(type(token) is int and -(2**63) <= token < 2**64 for row in table for token in row):
+    flat = [token for row in table for token in row]
+    if all(type(token) is int for token in flat) and (
+        all(-(2**63) <= token < 2**63 for token in flat)
+        or all(0 <= token < 2**64 for token in flat)
+    ):
         found += [Layout(name, _bound(make, table), False) for name, make in _arrays(table)]
         found += [Layout(name, _bound(make, table), False) for name, make in _arrow(table)]
     return found
