@@ -5,7 +5,7 @@
 Calls are drawn log-uniformly over 1..30,000 rows x 1..5,000 elements a row x functions x layouts x
 outputs (cut at 500,000 elements, so that Python's share ends). Each is timed as `auto`, with Rust
 forced and with Python forced, in turn, minima of each; and `auto` once more, whose difference to
-itself is the noise of the machine. Regret is what `auto` loses against the better forced side,
+itself is the noise of the machine. What loses more than 3% is measured for longer. Regret is what `auto` loses against the better forced side,
 above that noise. Run `fast-axolotl calibrate` before.
 """
 
@@ -85,10 +85,16 @@ def regrets(calls: list[Any], seconds: float) -> list[dict[str, Any]]:
     for function, layout, output, count, length in calls:
         args, kwargs = function.workload(layout, output, count, length)
         times = measure(function, args, kwargs, seconds / len(calls))
-        both = [times[side] for side in ("rust", "python", "threads") if side in times]
-        better = min(both)
-        auto = min(times["auto"], times["again"])
-        noise = abs(times["auto"] / times["again"] - 1)
+        # Noise does not come back where it was; a wrong choice does.
+        for _ in range(3):
+            both = [times[side] for side in ("rust", "python", "threads") if side in times]
+            better = min(both)
+            auto = min(times["auto"], times["again"])
+            noise = abs(times["auto"] / times["again"] - 1)
+            if auto / better - 1 <= 0.03:
+                break
+            more = measure(function, args, kwargs, 0.3)
+            times = {side: min(times[side], more[side]) for side in times}
         rows.append(
             {
                 "function": function.name,

@@ -171,6 +171,14 @@ class TestDecisions:
         assert core.dispatch_describe(INDEX["create_padding_mask"], (3, 8), {})[3] == 5
         assert core.dispatch_describe(index, (), {}) is None
 
+    def test_small_arrow_arrays_are_not_asked_for_their_bytes(self) -> None:
+        pyarrow = pytest.importorskip("pyarrow")
+        index = INDEX["deduplicate_indices"]
+        small, large = pyarrow.array(["x" * 10] * 20), pyarrow.array(["x" * 10] * 2000)
+        assert core.dispatch_describe(index, (small,), {})[:4] == ("arrow", "lists", 20, 20 * 64)
+        elements = core.dispatch_describe(index, (large,), {})[3]
+        assert 2000 * 10 <= elements <= 2000 * 14.1
+
     def test_looking_at_rows_runs_no_code_of_theirs(self) -> None:
         class Rows(list):  # type: ignore[type-arg]
             def __len__(self) -> int:
