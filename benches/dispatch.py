@@ -5,8 +5,8 @@
 Calls are drawn log-uniformly over 1..30,000 rows x 1..5,000 elements a row x functions x layouts x
 outputs (cut at 500,000 elements, so that Python's share ends). Each is timed as `auto`, with Rust
 forced and with Python forced, in turn, minima of each; and `auto` once more, whose difference to
-itself is the noise of the machine. What loses more than 3% is measured for longer. Regret is what `auto` loses against the better forced side,
-above that noise. Run `fast-axolotl calibrate` before.
+itself is the noise of the machine. What loses more than 3% is measured for longer. Regret is what
+`auto` loses against the better forced side, above that noise. Run `fast-axolotl calibrate` before.
 """
 
 import argparse
