@@ -2,6 +2,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyMemoryView, PyString};
 
 use crate::error::{Error, Result};
@@ -43,9 +44,9 @@ impl<'py> Target<'py> {
         let bytes = rows * width * size_of::<i64>();
         let (memory, fresh) = match numpy {
             Some(numpy) => {
-                let int64 = numpy.getattr(intern!(py, "int64"))?;
-                let memory = numpy
-                    .call_method1(intern!(py, "empty"), ((rows, width), int64))
+                let (empty, int64) = empty_int64(&numpy)?;
+                let memory = empty
+                    .call1(((rows, width), int64))
                     .map_err(|error| Error::Python(error).in_table(py, rows, width))?;
                 let of_numpy = || FreshArray::of_numpy(&memory, rows * width);
                 let fresh = (bytes > 0).then(of_numpy).transpose()?;
@@ -94,6 +95,22 @@ impl<'py> Target<'py> {
             }
         }
     }
+}
+
+/// `numpy.empty` and `numpy.int64`, looked up once.
+fn empty_int64<'py>(numpy: &Bound<'py, PyAny>) -> Result<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    static FOUND: PyOnceLock<[Py<PyAny>; 3]> = PyOnceLock::new();
+    let py = numpy.py();
+    let look_up = |name| numpy.getattr(name);
+    let [module, empty, int64] = FOUND.get_or_try_init(py, || {
+        let (empty, int64) = (look_up(intern!(py, "empty"))?, look_up(intern!(py, "int64"))?);
+        Ok::<_, PyErr>([numpy.clone().unbind(), empty.unbind(), int64.unbind()])
+    })?;
+    if module.is(numpy) {
+        return Ok((empty.bind(py).clone(), int64.bind(py).clone()));
+    }
+    // NumPy was loaded anew.
+    Ok((look_up(intern!(py, "empty"))?, look_up(intern!(py, "int64"))?))
 }
 
 fn import<'py>(

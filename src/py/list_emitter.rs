@@ -126,8 +126,14 @@ impl<'py> NewList<'py> {
     #[inline(always)]
     pub fn extend(&mut self, items: Items<'_>) {
         let places = self.places(items.length);
-        // SAFETY: as many places are ours as there are items, which are alive while `items` is.
+        // SAFETY: as many places are ours as there are items, which are alive while `items` is; a
+        // reference is counted for every one.
         unsafe {
+            if items.has_runs() {
+                items.add_references_by_runs();
+                std::ptr::copy_nonoverlapping(items.first, places, items.length);
+                return;
+            }
             for i in 0..items.length {
                 let object = *items.first.add(i);
                 ffi::Py_INCREF(object);
@@ -300,6 +306,37 @@ impl<'a> Items<'a> {
     #[inline(always)]
     pub fn len(&self) -> usize {
         self.length
+    }
+
+    /// Whether this looks like a mask: runs of the same few objects.
+    #[inline(always)]
+    fn has_runs(&self) -> bool {
+        // SAFETY: four items are there.
+        self.length >= 4
+            && unsafe {
+                let first = *self.first;
+                (1..4).all(|i| *self.first.add(i) == first)
+            }
+    }
+
+    /// Adds a reference to every item, to the items of a run at once: counting one by one, each addition
+    /// would wait for the one before it to reach the memory.
+    ///
+    /// # Safety
+    /// The interpreter is attached.
+    unsafe fn add_references_by_runs(&self) {
+        let mut i = 0;
+        while i < self.length {
+            // SAFETY: within the items, which are alive while the view is.
+            unsafe {
+                let object = *self.first.add(i);
+                let start = i;
+                while i < self.length && *self.first.add(i) == object {
+                    i += 1;
+                }
+                add_references(object, i - start);
+            }
+        }
     }
 
     /// The first `n` items, or all where there are fewer.
