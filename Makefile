@@ -80,8 +80,15 @@ rust-test: build ## Test the crates that know no Python.
 			--status-level fail; \
 	else cargo test --workspace --exclude fast-axolotl --locked --no-fail-fast; fi
 
+COMPAT := build/compat/fast_axolotl-0.2.0
+$(COMPAT): | $(VENV)/tools
+	mkdir -p build/compat
+	$(BIN)/python -m pip download --quiet --no-deps --no-build-isolation --no-binary fast-axolotl \
+		--dest build/compat fast-axolotl==0.2.0
+	tar -xzf build/compat/fast_axolotl-0.2.0.tar.gz -C build/compat
+
 .PHONY: python-test
-python-test: build ## Test the package with the extension, and with it disabled.
+python-test: build $(COMPAT) ## Test the package with the extension, and with it disabled.
 	$(PYTEST) --min-parity-calls $(PARITY_CALLS)
 	FAST_AXOLOTL_DISABLE_RUST=1 $(PYTEST)
 
@@ -95,12 +102,12 @@ matrix: $(VENV)/tools ## Build and test the wheel on every CPython 3.10 to 3.13 
 	for python in $$found; do tools/test_wheel "$$python" "$(BIN)/maturin" "$(WORKERS)"; done
 
 .PHONY: sanitize
-sanitize: $(VENV)/tools ## Kernels under Miri or AddressSanitizer; the extension with its checks on.
-	tools/sanitize "$(PYTHON)" "$(BIN)/maturin" "$(WORKERS)"
+sanitize: build ## Kernels under Miri, the extension with its checks on and under AddressSanitizer.
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/sanitize.sh
 
 .PHONY: compat-020
-compat-020: build ## Run the test file of the published 0.2.0, unmodified, against this package.
-	tools/compat_020 $(BIN)
+compat-020: build $(COMPAT) ## Run the test file of the published 0.2.0, unmodified, against this package.
+	$(BIN)/pytest -q tests/test_compat_020.py
 
 .PHONY: bench
 bench: build ## Measure the speed table; writes benches/results/core.{json,md}.

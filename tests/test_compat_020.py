@@ -1,6 +1,6 @@
 """The test file of version 0.2.0, unmodified, from its source distribution on PyPI.
 
-`make compat` fetches it (0.2.0 is not ours to copy) and runs this. What asserts a bug of 0.2.0,
+`make compat-020` fetches it (0.2.0 is not ours to copy) and runs this. What asserts a bug of 0.2.0,
 or something that 0.2.0 got wrong, is listed with a reason, and is run too: an entry that passes has
 to go.
 """
@@ -27,7 +27,7 @@ DESELECTED = {
 }
 
 pytestmark = [
-    pytest.mark.skipif(not FILE.exists(), reason="make compat fetches the test file of 0.2.0"),
+    pytest.mark.skipif(not FILE.exists(), reason="make compat-020 fetches the test file of 0.2.0"),
     # Most of it skips itself then.
     pytest.mark.skipif(implementations.WITHOUT_RUST, reason="FAST_AXOLOTL_DISABLE_RUST=1"),
 ]
