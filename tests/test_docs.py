@@ -1,4 +1,4 @@
-"""Every code block in the README and the documentation is run, or read where running makes no sense."""
+"""Every code block in the README and the documentation is run, or read where that makes no sense."""
 
 import os
 import re
