@@ -1,4 +1,4 @@
-"""Every code block in the README and the documentation is run, or read where that makes no sense."""
+"""Every code block of the README and of the documentation is run; what only installs is read."""
 
 import os
 import re
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [
-    pytest.param(language, text, id=f"{page.name}:{page.read_text()[: at].count(chr(10)) + 1}")
+    pytest.param(language, text, id=f"{page.name}:{page.read_text()[:at].count(chr(10)) + 1}")
     for page in PAGES
     for language, text, at in (
         (match[1], match[2], match.start()) for match in FENCE.finditer(page.read_text())
