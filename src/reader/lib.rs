@@ -24,6 +24,7 @@
 pub mod compression;
 pub mod error;
 pub mod format;
+pub mod json;
 pub mod options;
 pub mod pipeline;
 pub mod rechunk;
