@@ -22,6 +22,7 @@
 //! - A format takes its options by name from `Options`, and ends with `Options::finish`.
 
 pub mod compression;
+pub mod csv;
 pub mod error;
 pub mod format;
 pub mod json;
@@ -30,3 +31,4 @@ pub mod pipeline;
 pub mod rechunk;
 pub mod scan;
 pub mod source;
+pub mod text;
