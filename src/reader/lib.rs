@@ -23,10 +23,12 @@
 
 pub mod columnar;
 pub mod compression;
+pub mod csv;
 pub mod dataset;
 pub mod error;
 pub mod format;
 pub mod guard;
+pub mod json;
 pub mod mapped;
 pub mod options;
 pub mod ordered;
@@ -34,3 +36,4 @@ pub mod pipeline;
 pub mod rechunk;
 pub mod scan;
 pub mod source;
+pub mod text;

@@ -34,6 +34,11 @@ pub trait Splitter: Send {
     /// on the rest when a block is taken, before more is read. At the end of the file what is left after
     /// a `None` is the last block, ended or not.
     fn split(&mut self, data: &[u8], seen: usize) -> Result<Option<usize>>;
+
+    /// The same before a damage: no more comes, and all rows that are whole are wanted.
+    fn split_rest(&mut self, data: &[u8]) -> Result<Option<usize>> {
+        self.split(data, data.len())
+    }
 }
 
 /// Parses blocks. Shared by all workers.
@@ -376,6 +381,13 @@ impl BlockReader {
 
     /// The last block: what has no end of a row. After a damage it is not a row but a part of one.
     fn rest(&mut self) -> Result<Option<Block>> {
+        let pending = self.buffer.get(..self.filled).unwrap_or_default();
+        if self.error.is_some()
+            && let Some(length) = self.splitter.split_rest(pending)?
+            && length > 0
+        {
+            return Ok(Some(self.take(length)));
+        }
         if let Some(error) = self.error.take() {
             self.filled = 0;
             self.seen = 0;

@@ -56,6 +56,18 @@ impl Source {
     }
 }
 
+impl Input {
+    /// Puts something between the content and whoever reads it: what was read before, a decoder.
+    #[must_use]
+    pub fn map(
+        mut self,
+        wrap: impl FnOnce(Box<dyn Read + Send>) -> Box<dyn Read + Send>,
+    ) -> Input {
+        self.reader = wrap(self.reader);
+        self
+    }
+}
+
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.reader.read(buffer)
