@@ -17,12 +17,15 @@ use pyo3::types::{PyBool, PyBytes, PyCapsule, PyDict, PyFloat, PyInt, PyList, Py
 use reader::columnar::ipc::{Ipc, with_features};
 use reader::columnar::parquet::Parquet;
 use reader::columnar::saved;
+use reader::csv::Csv;
 use reader::dataset::{Dataset, Reader};
 use reader::error::{Cause, ReadError};
 use reader::format::{self, Kind};
+use reader::json::Json;
 use reader::options::{Options, Value};
 use reader::scan::{Format, Infer, Progress, Scan};
 use reader::source::Source;
+use reader::text::Text;
 
 use crate::py::arrow_capsule;
 use crate::py::arrow_values;
@@ -163,9 +166,10 @@ fn format_of(kind: Kind, options: Options) -> reader::error::Result<Arc<dyn Form
     Ok(match kind {
         Kind::Parquet => Arc::new(Parquet::new(options)?),
         Kind::Arrow | Kind::HfDataset => Arc::new(Ipc::new(options)?),
-        other => {
-            return Err(ReadError::unsupported(format!("{} is not built yet", other.name())));
-        }
+        Kind::Json => Arc::new(Json::new(options)?),
+        Kind::Csv => Arc::new(Csv::new(options)?),
+        Kind::Tsv => Arc::new(Csv::tabs(options)?),
+        Kind::Text => Arc::new(Text::new(options)?),
     })
 }
 

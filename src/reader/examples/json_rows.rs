@@ -84,6 +84,8 @@ fn read(parts: &[&str]) -> Result<String> {
     }
     match error {
         Some(error) => Err(error),
-        None => Ok(format!("rows {rows} infer {inferred:?} first {first:?} all {:?}", start.elapsed())),
+        None => {
+            Ok(format!("rows {rows} infer {inferred:?} first {first:?} all {:?}", start.elapsed()))
+        }
     }
 }
