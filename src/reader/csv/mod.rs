@@ -24,6 +24,7 @@ mod tokenize;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -47,7 +48,7 @@ use tokenize::tokenize;
 #[derive(Debug)]
 pub struct Csv {
     options: CsvOptions,
-    /// A file whose head was looked at to infer the schema: it need not be read again.
+    /// A compressed file whose head was looked at to infer the schema: it need not be decompressed again.
     opened: Mutex<Option<Opened>>,
 }
 
@@ -90,7 +91,8 @@ impl Csv {
     fn start(&self, file: &Source, scan: &Scan) -> Result<(Prelude, Input, Ahead)> {
         let mut content: Option<Box<dyn std::io::Read + Send>> = None;
         let input = file.input(&scan.progress)?.map(|input| {
-            content = Some(encoding::transcode(input, self.options.encoding, self.options.on_error));
+            content =
+                Some(encoding::transcode(input, self.options.encoding, self.options.on_error));
             Box::new(std::io::empty())
         });
         let mut ahead = Ahead::new(content.unwrap_or_else(|| Box::new(std::io::empty())));
@@ -129,9 +131,10 @@ impl Csv {
         self.options.use_columns.is_none().then_some(names.len())
     }
 
-    /// Kinds from the head of a file, which stays open if its head isn't long.
+    /// Kinds from the head of a file, which stays open if it is compressed and its head isn't long.
     fn look(&self, file: &Source, scan: &Scan) -> Result<Kinds> {
         const KEPT: usize = 24 << 20;
+        let read_before = scan.progress.bytes.load(Ordering::Relaxed);
         let (prelude, input, mut ahead) = self.start(file, scan)?;
         let used = self.used(&prelude.names).map_err(|error| error.in_file(file.path()))?;
         let width = self.most_fields(&prelude.names).unwrap_or(usize::MAX);
@@ -140,7 +143,7 @@ impl Csv {
         let mut look = Look::new(prelude.names.len(), width, words, self.options.skip_long, rows);
         let mut records = Records::new(&self.options.dialect);
         let mut looked = 0;
-        let mut dropped = false;
+        let mut keep = input.compression.is_some();
         while !look.is_done() {
             scan.check()?;
             let pending = ahead.data().get(looked..).unwrap_or_default();
@@ -158,14 +161,16 @@ impl Csv {
             records.forget(end);
             // Damage is met again, with its place, when the rows before it have been read.
             let (text, damage) = encoding::sound_part(part, self.options.on_error);
-            let whole = tokenize(&self.options.dialect, whole_lines(&text, damage.is_some()), &mut look);
+            let whole =
+                tokenize(&self.options.dialect, whole_lines(&text, damage.is_some()), &mut look);
             if last || damage.is_some() || whole.is_err() || look.stopped() {
                 break;
             }
             looked += end;
-            if looked > KEPT {
-                dropped = true;
+            keep = keep && looked < KEPT;
+            if !keep {
                 ahead.skip(looked);
+                ahead.discard();
                 looked = 0;
             }
             if end == 0 {
@@ -181,11 +186,13 @@ impl Csv {
             Some((prelude.names.get(*index)?.clone(), guess.kind()))
         });
         let kinds = kinds.collect();
-        if !dropped {
+        if keep {
             let input = head::resume(input, ahead);
             let path = file.path().to_owned();
             *self.opened.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(Opened { path, prelude, input });
+        } else {
+            scan.progress.bytes.store(read_before, Ordering::Relaxed);
         }
         Ok(kinds)
     }
@@ -258,7 +265,8 @@ impl Csv {
             .collect();
         let foreign = used.iter().filter_map(|index| names.get(*index));
         if !given
-            && let Some(name) = foreign.into_iter().find(|name| schema.field_with_name(name).is_err())
+            && let Some(name) =
+                foreign.into_iter().find(|name| schema.field_with_name(name).is_err())
         {
             return Err(ReadError::schema(format!(
                 "column {name:?} is not in the schema of the first file: {}",
