@@ -67,7 +67,7 @@ struct Gzip<R: BufRead> {
 
 enum GzipState<R: BufRead> {
     Start(R),
-    Member(GzDecoder<R>),
+    Member(Box<GzDecoder<R>>),
     Done,
 }
 
@@ -79,7 +79,7 @@ impl<R: BufRead> Read for Gzip<R> {
         loop {
             match std::mem::replace(&mut self.state, GzipState::Done) {
                 GzipState::Start(stored) => {
-                    self.state = GzipState::Member(GzDecoder::new(stored));
+                    self.state = GzipState::Member(Box::new(GzDecoder::new(stored)));
                 }
                 GzipState::Member(mut decoder) => {
                     let count = decoder.read(buffer).map_err(gzip_error)?;

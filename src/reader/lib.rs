@@ -4,7 +4,7 @@
 //! - A [`format::Kind`] is told from name and content; a [`scan::Format`] with its
 //!   [`options::Options`] finds the schema of all files ([`scan::Format::infer`]) and opens each
 //!   ([`scan::Format::open`]) as a [`scan::BatchSource`].
-//! - A dataset chains the sources of all files and cuts exact batches ([`rechunk`]).
+//! - [`dataset::Dataset`] chains the sources of all files and cuts exact batches ([`rechunk`]).
 //! - A format made of text reads a [`source::Input`] (decompressed as needed) through a
 //!   [`pipeline::Pipeline`]: its [`pipeline::Splitter`] says where rows end, its
 //!   [`pipeline::BlockParser`] makes batches of blocks, on as many threads as `Scan::threads` says.
@@ -21,11 +21,17 @@
 //!   that one.
 //! - A format takes its options by name from `Options`, and ends with `Options::finish`.
 
+pub mod columnar;
 pub mod compression;
 pub mod csv;
+pub mod dataset;
 pub mod error;
 pub mod format;
+pub mod guard;
+pub mod json;
+pub mod mapped;
 pub mod options;
+pub mod ordered;
 pub mod pipeline;
 pub mod rechunk;
 pub mod scan;

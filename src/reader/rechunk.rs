@@ -29,7 +29,7 @@ impl Rechunker {
     }
 
     /// A whole batch, if there are rows for it.
-    pub fn next(&mut self) -> Result<Option<RecordBatch>> {
+    pub fn whole(&mut self) -> Result<Option<RecordBatch>> {
         if self.pending_rows < self.rows { Ok(None) } else { self.take(self.rows).map(Some) }
     }
 
@@ -88,7 +88,7 @@ mod tests {
             for size in sizes {
                 chunks.push(batch(start..start + size));
                 start += size;
-                while let Some(batch) = chunks.next().unwrap() {
+                while let Some(batch) = chunks.whole().unwrap() {
                     prop_assert_eq!(batch.num_rows(), rows);
                     got.push(batch);
                 }
