@@ -1,4 +1,4 @@
-"""The cases that readers disagree about: what `datasets` gives, or what is right where it is wrong."""
+"""Files that readers disagree about: what `datasets` gives, or what is right where it is wrong."""
 
 import json
 from collections.abc import Callable
@@ -65,7 +65,9 @@ def assert_rows(expected: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     assert len(rows) == expected["num_rows"]
     if "last_row" in expected:
         shown = [repr(row) for row in rows]
-        assert "[" + ", ".join(shown[: expected["rows"].count("}, {") + 1]) + "]" == expected["rows"]
+        assert (
+            "[" + ", ".join(shown[: expected["rows"].count("}, {") + 1]) + "]" == expected["rows"]
+        )
         assert shown[-1] == expected["last_row"]
     else:
         assert repr(rows) == expected["rows"]
@@ -187,14 +189,17 @@ def test_an_arrow_file_in_gzip_is_read() -> None:
 
 
 def test_others_are_the_ones_above() -> None:
-    assert OTHERS == sorted(
-        [
-            "arrow_gz_whole",
-            "csv_long_row_skip",
-            "gz_content_plain_ext",
-            "json_bom_array",
-            "json_invalid_utf8_replace",
-        ]
+    assert (
+        sorted(
+            [
+                "arrow_gz_whole",
+                "csv_long_row_skip",
+                "gz_content_plain_ext",
+                "json_bom_array",
+                "json_invalid_utf8_replace",
+            ]
+        )
+        == OTHERS
     )
 
 

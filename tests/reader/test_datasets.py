@@ -181,9 +181,7 @@ def test_a_changed_file_is_built_again(tmp_path: Path) -> None:
     assert (len(first), len(second)) == (ROWS, ROWS + 1)
     assert first._fingerprint != second._fingerprint
     assert first[0]["id"] == 0
-    third = fast_axolotl.open_dataset(path, columns=["id"]).to_dataset(
-        cache_dir=tmp_path / "cache"
-    )
+    third = fast_axolotl.open_dataset(path, columns=["id"]).to_dataset(cache_dir=tmp_path / "cache")
     assert third.column_names == ["id"]
 
 

@@ -80,9 +80,7 @@ NAMES = [
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("size", [1, 7, 1000, 2499, 2500, 2501])
 def test_batches_are_exact(tmp_path: Path, name: str, threads: int, size: int) -> None:
-    reader = fast_axolotl.open_dataset(
-        write(tmp_path / name), batch_size=size, num_threads=threads
-    )
+    reader = fast_axolotl.open_dataset(write(tmp_path / name), batch_size=size, num_threads=threads)
     sizes = [batch.num_rows for batch in reader]
     assert sizes == [size] * (ROWS // size) + ([ROWS % size] if ROWS % size else [])
 
@@ -167,7 +165,7 @@ def test_content_corrects_the_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"format=.*arrow.*csv.*json.*parquet.*text"):
         fast_axolotl.open_dataset(unknown)
     assert fast_axolotl.open_dataset(unknown, format="jsonl").to_pydict() == TABLE.to_pydict()
-    with pytest.raises(ValueError, match="unknown format 'yaml'|unknown format \"yaml\""):
+    with pytest.raises(ValueError, match="unknown format .yaml."):
         fast_axolotl.open_dataset(unknown, format="yaml")
 
 
@@ -197,7 +195,7 @@ def test_arguments() -> None:
     ):
         with pytest.raises(error):
             fast_axolotl.open_dataset(__file__, format="text", **wrong)
-    with pytest.raises(ValueError, match="no option .*sep.*it has"):
+    with pytest.raises(ValueError, match=r"no option .*sep.*it has"):
         fast_axolotl.open_dataset(__file__, format="text", sep=";")
 
 
@@ -208,7 +206,7 @@ def test_other_libraries_take_it(tmp_path: Path) -> None:
     frame = polars.DataFrame(fast_axolotl.open_dataset(path))
     assert frame["id"].to_list() == list(range(ROWS))
     duckdb = pytest.importorskip("duckdb")
-    stream = pa.RecordBatchReader.from_stream(fast_axolotl.open_dataset(path))
+    pa.RecordBatchReader.from_stream(fast_axolotl.open_dataset(path))
     assert duckdb.sql("select sum(id) from stream").fetchone() == (sum(range(ROWS)),)
 
 
