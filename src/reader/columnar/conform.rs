@@ -1,0 +1,121 @@
+//! Batches of a file brought to the schema that all files are read with.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+
+use crate::error::{ReadError, Result};
+
+/// How each column of the wanted schema comes from a file.
+#[derive(Debug, Clone)]
+pub struct Conform {
+    pub schema: SchemaRef,
+    /// The column of the file, or `None` where it lacks it.
+    columns: Vec<Option<usize>>,
+    /// Nothing to do but to take the columns.
+    same: bool,
+}
+
+/// The schema of `columns` of `schema`, in the order asked for.
+pub fn project(schema: &SchemaRef, columns: Option<&[String]>) -> Result<SchemaRef> {
+    let Some(columns) = columns else { return Ok(Arc::clone(schema)) };
+    let fields: Result<Vec<_>> = columns
+        .iter()
+        .map(|name| match schema.fields().find(name) {
+            Some((_, field)) => Ok(Arc::clone(field)),
+            None => Err(no_column(name, schema)),
+        })
+        .collect();
+    Ok(Arc::new(Schema::new_with_metadata(fields?, schema.metadata().clone())))
+}
+
+fn no_column(name: &str, schema: &Schema) -> ReadError {
+    let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    ReadError::request(format!("there is no column {name:?}; there are {}", names.join(", ")))
+}
+
+impl Conform {
+    /// `full` is the schema of all columns, `wanted` those asked for. A column of the file that `full`
+    /// has not is an error: its values would be lost.
+    pub fn new(file: &Schema, full: &Schema, wanted: &SchemaRef, given: bool) -> Result<Self> {
+        for field in file.fields() {
+            if full.fields().find(field.name()).is_none() {
+                let message = format!(
+                    "the file has a column that the schema has not: {:?} of type {}",
+                    field.name(),
+                    field.data_type()
+                );
+                let error =
+                    if given { ReadError::schema(message) } else { ReadError::late(message) };
+                return Err(error.in_column(field.name()));
+            }
+        }
+        let columns: Vec<_> = wanted
+            .fields()
+            .iter()
+            .map(|field| file.fields().find(field.name()).map(|(index, _)| index))
+            .collect();
+        let same = columns.iter().zip(wanted.fields()).all(|(index, field)| {
+            index.is_some_and(|index| file.field(index).data_type() == field.data_type())
+        });
+        Ok(Conform { schema: Arc::clone(wanted), columns, same })
+    }
+
+    /// Columns of the file that are wanted, in the order of the schema.
+    pub fn indices(&self) -> Vec<usize> {
+        self.columns.iter().flatten().copied().collect()
+    }
+
+    /// A batch of the wanted columns that the file has, in the order of [`Conform::indices`].
+    ///
+    /// `row` is the number of its first row, for errors.
+    pub fn apply(&self, columns: Vec<ArrayRef>, rows: usize, row: u64) -> Result<RecordBatch> {
+        let mut given = columns.into_iter();
+        let mut result = Vec::with_capacity(self.columns.len());
+        for (index, field) in self.columns.iter().zip(self.schema.fields()) {
+            let column = index.and_then(|_| given.next());
+            result.push(match column {
+                None => new_null_array(field.data_type(), rows),
+                Some(column) if self.same || column.data_type() == field.data_type() => column,
+                Some(column) => convert(&column, field, row)?,
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), result, &options)?)
+    }
+}
+
+const STRICT: CastOptions<'static> =
+    CastOptions { safe: false, format_options: arrow_cast::display::FormatOptions::new() };
+
+/// Casts a column; a value that does not survive is an error with its row.
+pub fn convert(column: &ArrayRef, field: &Field, row: u64) -> Result<ArrayRef> {
+    let wanted = field.data_type();
+    strict_cast(column, wanted).map_err(|message| {
+        let bad =
+            (0..column.len()).find(|index| strict_cast(&column.slice(*index, 1), wanted).is_err());
+        let message = format!("{} does not fit in {wanted}: {message}", column.data_type());
+        let error = ReadError::late(message).in_column(field.name());
+        match bad {
+            Some(index) => error.at_row(row + index as u64),
+            None => error,
+        }
+    })
+}
+
+fn strict_cast(column: &ArrayRef, wanted: &DataType) -> std::result::Result<ArrayRef, String> {
+    let cast = |column: &ArrayRef, wanted: &DataType| {
+        cast_with_options(column, wanted, &STRICT).map_err(|error| error.to_string())
+    };
+    let result = cast(column, wanted)?;
+    // A cast to integers drops what is behind the point without a word.
+    if column.data_type().is_floating() && wanted.is_integer() {
+        let back = cast(&result, column.data_type())?;
+        if back.to_data() != column.to_data() {
+            return Err("a float is not a whole number".to_owned());
+        }
+    }
+    Ok(result)
+}

@@ -1,0 +1,9 @@
+//! Formats that store columns: Parquet, Arrow IPC (Feather v2 is one), folders that `datasets` saved.
+
+pub mod conform;
+pub mod ipc;
+pub mod lanes;
+pub mod normal;
+pub mod parquet;
+pub mod saved;
+pub mod utf8;

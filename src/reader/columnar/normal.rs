@@ -1,0 +1,66 @@
+//! Types as `datasets` has them: no dictionaries, all nullable, list elements named `item`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+
+const EXTENSION: [&str; 2] = ["ARROW:extension:name", "ARROW:extension:metadata"];
+
+/// The schema that `datasets` would give what has `schema`. The metadata `huggingface` stays.
+pub fn schema(schema: &Schema) -> SchemaRef {
+    let fields: Vec<_> =
+        schema.fields().iter().map(|field| normal_field(field, field.name())).collect();
+    let metadata = schema.metadata().iter().filter(|(key, _)| *key == "huggingface");
+    let metadata: HashMap<_, _> =
+        metadata.map(|(key, value)| (key.clone(), value.clone())).collect();
+    Arc::new(Schema::new_with_metadata(fields, metadata))
+}
+
+/// The schema that pyarrow, and so `datasets`, reads from a Parquet file: what was `date64` when it was
+/// written is `date32`, for Parquet has no other.
+pub fn parquet_schema(stored: &Schema) -> SchemaRef {
+    fn dates(kind: &DataType) -> DataType {
+        let field = |field: &FieldRef| -> FieldRef {
+            Arc::new(field.as_ref().clone().with_data_type(dates(field.data_type())))
+        };
+        match kind {
+            DataType::Date64 => DataType::Date32,
+            DataType::List(item) => DataType::List(field(item)),
+            DataType::LargeList(item) => DataType::LargeList(field(item)),
+            DataType::FixedSizeList(item, length) => DataType::FixedSizeList(field(item), *length),
+            DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
+            other => other.clone(),
+        }
+    }
+    let plain = schema(stored);
+    let fields: Vec<_> = plain
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_data_type(dates(field.data_type())))
+        .collect();
+    Arc::new(Schema::new_with_metadata(fields, plain.metadata().clone()))
+}
+
+fn normal_field(field: &Field, name: &str) -> FieldRef {
+    let metadata: HashMap<_, _> = EXTENSION
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), field.metadata().get(key)?.clone())))
+        .collect();
+    Arc::new(Field::new(name, normal(field.data_type()), true).with_metadata(metadata))
+}
+
+fn normal(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Dictionary(_, values) => normal(values),
+        DataType::List(item) => DataType::List(normal_field(item, "item")),
+        DataType::LargeList(item) => DataType::LargeList(normal_field(item, "item")),
+        DataType::FixedSizeList(item, length) => {
+            DataType::FixedSizeList(normal_field(item, "item"), *length)
+        }
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| normal_field(field, field.name())).collect())
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,479 @@
+//! Parquet: every column decoded as a lane of its own, exact batches without a copy.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::SchemaRef;
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+
+use crate::columnar::conform::{Conform, project};
+use crate::columnar::lanes::{Lane, Lanes, Step};
+use crate::columnar::normal;
+use crate::compression;
+use crate::error::{ReadError, Result};
+use crate::guard::guarded;
+use crate::mapped;
+use crate::options::Options;
+use crate::scan::{BatchSource, Format, Infer, Progress, Scan, Skipped};
+use crate::source::Source;
+
+pub struct Parquet;
+
+impl Parquet {
+    pub fn new(options: Options) -> Result<Self> {
+        options.finish("parquet")?;
+        Ok(Parquet)
+    }
+}
+
+impl Format for Parquet {
+    fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef> {
+        let mut known: Option<SchemaRef> = None;
+        for file in files {
+            let (_, metadata) = open(file, scan)?;
+            let schema = normal::parquet_schema(metadata.schema());
+            let merged = match known {
+                None => schema,
+                Some(known) => {
+                    merge(&known, &schema).map_err(|error| error.in_file(file.path()))?
+                }
+            };
+            known = Some(merged);
+            if scan.infer == Infer::First {
+                break;
+            }
+        }
+        known.ok_or_else(|| ReadError::request("there is no file to read"))
+    }
+
+    fn open(
+        &self,
+        file: &Source,
+        schema: &SchemaRef,
+        given: bool,
+        scan: &Scan,
+    ) -> Result<Box<dyn BatchSource>> {
+        let (data, metadata) = open(file, scan)?;
+        let wanted = project(schema, scan.columns.as_deref())?;
+        let stored = metadata.schema();
+        let conform = Conform::new(stored, schema, &wanted, given)?;
+        Ok(Box::new(Batches::new(data, metadata, conform, file.clone(), scan)))
+    }
+
+    fn num_rows(&self, file: &Source) -> Result<Option<u64>> {
+        let (_, metadata) = open(file, &Scan::default())?;
+        let rows = metadata.metadata().file_metadata().num_rows();
+        Ok(u64::try_from(rows).ok())
+    }
+}
+
+/// One schema for both: columns of either, types of the first.
+pub fn merge(known: &SchemaRef, other: &SchemaRef) -> Result<SchemaRef> {
+    let mut fields: Vec<_> = known.fields().iter().cloned().collect();
+    for field in other.fields() {
+        match known.fields().find(field.name()) {
+            None => fields.push(Arc::clone(field)),
+            Some((index, before)) if before.data_type() != field.data_type() => {
+                let mut merged = before.as_ref().clone();
+                // A null column takes the type of the other; what else differs is cast or refused.
+                if before.data_type().is_null() {
+                    merged = field.as_ref().clone();
+                }
+                fields[index] = Arc::new(merged);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Arc::new(arrow_schema::Schema::new_with_metadata(fields, known.metadata().clone())))
+}
+
+fn open(file: &Source, scan: &Scan) -> Result<(Data, ArrowReaderMetadata)> {
+    let opened = || {
+        let data = Data::open(file, &scan.progress)?;
+        let options = ArrowReaderOptions::new();
+        let metadata = ArrowReaderMetadata::load(&data, options).map_err(from_parquet)?;
+        Ok((data, metadata))
+    };
+    guarded(opened).map_err(|error| error.in_file(file.path()))
+}
+
+fn from_parquet(error: ParquetError) -> ReadError {
+    match error {
+        ParquetError::External(error) => match error.downcast::<io::Error>() {
+            Ok(error) => ReadError::from(*error),
+            Err(error) => ReadError::damaged(error.to_string()),
+        },
+        ParquetError::NYI(message) => ReadError::unsupported(message),
+        error => ReadError::damaged(error.to_string()),
+    }
+}
+
+/// The bytes of a file, read by position: any number of decoders may read at once.
+#[derive(Clone)]
+enum Data {
+    File(Arc<File>, u64, Arc<Progress>),
+    Mapped(Bytes),
+}
+
+impl Data {
+    fn open(source: &Source, progress: &Arc<Progress>) -> Result<Self> {
+        let file = source.open()?;
+        let length = file.metadata().map_err(ReadError::io)?.len();
+        let data = Data::File(Arc::new(file), length, Arc::clone(progress));
+        let mut head = [0; compression::HEAD_BYTES as usize];
+        let count = data.read_at(0, &mut head).map_err(ReadError::io)?;
+        match compression::detect(head.get(..count).unwrap_or_default()) {
+            None => Ok(data),
+            Some(_) => mapped::map(source).map(Data::Mapped),
+        }
+    }
+
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Data::File(file, _, progress) => {
+                let count = read_file_at(file, position, buffer)?;
+                progress.add(count as u64);
+                Ok(count)
+            }
+            Data::Mapped(bytes) => {
+                let start = usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
+                let rest = bytes.get(start..).unwrap_or_default();
+                let count = rest.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&rest[..count]);
+                Ok(count)
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn read_file_at(file: &File, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, position)
+}
+
+#[cfg(windows)]
+fn read_file_at(file: &File, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, position)
+}
+
+impl Length for Data {
+    fn len(&self) -> u64 {
+        match self {
+            Data::File(_, length, _) => *length,
+            Data::Mapped(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+impl ChunkReader for Data {
+    type T = BufReader<DataReader>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(BufReader::new(DataReader { data: self.clone(), position: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let end = start.checked_add(length as u64);
+        if end.is_none_or(|end| end > self.len()) {
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes at {start} are more than the file has: {} bytes",
+                self.len()
+            )));
+        }
+        let mut buffer = vec![0; length];
+        DataReader { data: self.clone(), position: start }.read_exact(&mut buffer)?;
+        Ok(buffer.into())
+    }
+}
+
+pub struct DataReader {
+    data: Data,
+    position: u64,
+}
+
+impl Read for DataReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.data.read_at(self.position, buffer)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// A column of the file, decoded by itself.
+struct Column {
+    data: Data,
+    metadata: ArrowReaderMetadata,
+    index: usize,
+    rows: usize,
+    cost: u64,
+    reader: Option<ParquetRecordBatchReader>,
+    /// Rows given or left out.
+    row: usize,
+}
+
+impl Column {
+    fn reader(
+        &self,
+        rows: usize,
+        offset: usize,
+        limit: Option<usize>,
+    ) -> Result<ParquetRecordBatchReader> {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+            self.data.clone(),
+            self.metadata.clone(),
+        );
+        let mask = ProjectionMask::roots(builder.parquet_schema(), [self.index]);
+        let mut builder = builder.with_projection(mask).with_batch_size(rows).with_offset(offset);
+        if let Some(limit) = limit {
+            builder = builder.with_limit(limit);
+        }
+        builder.build().map_err(from_parquet)
+    }
+
+    fn read(&mut self) -> Result<Option<ArrayRef>> {
+        if self.reader.is_none() {
+            self.reader = Some(self.reader(self.rows, self.row, None)?);
+        }
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        match reader.next() {
+            None => Ok(None),
+            Some(batch) => Ok(Some(Arc::clone(batch?.column(0)))),
+        }
+    }
+
+    /// The rows between here and the damage: as many as can be decoded.
+    fn before_damage(&self) -> Option<ArrayRef> {
+        let first = |limit: usize| {
+            guarded(|| {
+                let mut reader = self.reader(limit, self.row, Some(limit))?;
+                match reader.next() {
+                    Some(Ok(batch)) if batch.num_rows() == limit => Ok(Arc::clone(batch.column(0))),
+                    Some(Err(error)) => Err(error.into()),
+                    _ => Err(ReadError::damaged("fewer rows")),
+                }
+            })
+            .ok()
+        };
+        let (mut good, mut bad, mut found) = (0, self.rows, None);
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            match first(middle) {
+                Some(column) => (good, found) = (middle, Some(column)),
+                None => bad = middle,
+            }
+        }
+        found
+    }
+}
+
+impl Lane for Column {
+    fn advance(&mut self) -> Step {
+        match guarded(|| self.read()) {
+            Ok(None) => Step::End,
+            Ok(Some(column)) => {
+                self.row += column.len();
+                Step::Column(column)
+            }
+            Err(error) => {
+                self.reader = None;
+                let name = self.metadata.schema().field(self.index).name().clone();
+                let before = self.before_damage();
+                let row = self.row + before.as_ref().map_or(0, |column| column.len());
+                Step::Broken(before, error.at_row(row as u64).in_column(name))
+            }
+        }
+    }
+
+    fn cost(&self) -> u64 {
+        self.cost
+    }
+}
+
+struct Batches {
+    data: Data,
+    metadata: ArrowReaderMetadata,
+    conform: Conform,
+    file: Source,
+    scan: Scan,
+    total: u64,
+    lanes: Option<Lanes>,
+    error: Option<ReadError>,
+    row: u64,
+    done: bool,
+}
+
+/// Decoding fewer rows at a time costs more than it saves memory.
+const ROWS: usize = 1024;
+const AHEAD_BYTES: u64 = 12 << 20;
+
+impl Batches {
+    fn new(
+        data: Data,
+        metadata: ArrowReaderMetadata,
+        conform: Conform,
+        file: Source,
+        scan: &Scan,
+    ) -> Self {
+        let total = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
+        Batches {
+            data,
+            metadata,
+            conform,
+            file,
+            scan: scan.clone(),
+            total,
+            lanes: None,
+            error: None,
+            row: 0,
+            done: false,
+        }
+    }
+
+    /// Uncompressed bytes of the roots' columns.
+    fn costs(&self) -> Vec<u64> {
+        let descriptor = self.metadata.parquet_schema();
+        let mut costs = vec![0u64; self.metadata.schema().fields().len()];
+        for group in self.metadata.metadata().row_groups() {
+            for (leaf, column) in group.columns().iter().enumerate() {
+                if leaf < descriptor.num_columns()
+                    && let Some(cost) = costs.get_mut(descriptor.get_column_root_idx(leaf))
+                {
+                    *cost += u64::try_from(column.uncompressed_size()).unwrap_or(0);
+                }
+            }
+        }
+        costs
+    }
+
+    fn start(&self) -> Lanes {
+        let costs = self.costs();
+        let wanted = self.conform.indices();
+        let bytes: u64 = wanted.iter().filter_map(|index| costs.get(*index)).sum();
+        let row_bytes = (bytes / self.total.max(1)).max(1);
+        let batch = self.scan.batch_size.max(1);
+        // A multiple of the batch where batches are small, less than one where they are huge.
+        let mut rows = batch * ROWS.div_ceil(batch);
+        let fitting = usize::try_from(AHEAD_BYTES / row_bytes).unwrap_or(usize::MAX).max(1);
+        if rows > fitting {
+            rows = if batch <= fitting { batch } else { fitting };
+        }
+        let depth = usize::try_from(AHEAD_BYTES / (row_bytes * rows as u64).max(1)).unwrap_or(4);
+        let lanes = wanted
+            .iter()
+            .map(|&index| {
+                Box::new(Column {
+                    data: self.data.clone(),
+                    metadata: self.metadata.clone(),
+                    index,
+                    rows,
+                    cost: costs.get(index).copied().unwrap_or(0),
+                    reader: None,
+                    row: usize::try_from(self.row).unwrap_or(usize::MAX),
+                }) as Box<dyn Lane>
+            })
+            .collect();
+        Lanes::new(lanes, depth.clamp(1, 4), &self.scan)
+    }
+
+    fn batch(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        if self.conform.indices().is_empty() {
+            return self.without_columns();
+        }
+        let mut lanes = match self.lanes.take() {
+            Some(lanes) => lanes,
+            None => self.start(),
+        };
+        let steps = lanes.advance()?;
+        self.lanes = Some(lanes);
+        let mut columns = Vec::with_capacity(steps.len());
+        let mut ended = 0;
+        for step in steps {
+            match step {
+                Step::Column(column) => columns.push(Some(column)),
+                Step::Broken(before, error) => {
+                    if self.error.as_ref().is_none_or(|known| error.place.row < known.place.row) {
+                        self.error = Some(error);
+                    }
+                    columns.push(before);
+                }
+                Step::End => {
+                    ended += 1;
+                    columns.push(None);
+                }
+            }
+        }
+        if ended == columns.len() {
+            return if self.row < self.total {
+                let error = format!("the file says it has {} rows", self.total);
+                Err(ReadError::damaged(error).at_row(self.row))
+            } else {
+                Ok(None)
+            };
+        }
+        let rows = |column: &Option<ArrayRef>| column.as_ref().map_or(0, |column| column.len());
+        let shortest = columns.iter().map(rows).min().unwrap_or(0);
+        if self.error.is_none() && columns.iter().any(|column| rows(column) != shortest) {
+            let error = ReadError::damaged("columns have different numbers of rows");
+            self.error = Some(error.at_row(self.row + shortest as u64));
+        }
+        if shortest == 0 {
+            return self.error.take().map_or(Ok(None), Err);
+        }
+        let columns = columns.into_iter().flatten().map(|column| {
+            if column.len() == shortest { column } else { column.slice(0, shortest) }
+        });
+        let batch = self.conform.apply(columns.collect(), shortest, self.row)?;
+        self.row += shortest as u64;
+        Ok(Some(batch))
+    }
+
+    /// Rows of nulls only: none of the columns asked for is in this file.
+    fn without_columns(&mut self) -> Result<Option<RecordBatch>> {
+        let left = usize::try_from(self.total - self.row).unwrap_or(usize::MAX);
+        let rows = left.min(self.scan.batch_size.max(1));
+        if rows == 0 {
+            return Ok(None);
+        }
+        let batch = self.conform.apply(Vec::new(), rows, self.row)?;
+        self.row += rows as u64;
+        Ok(Some(batch))
+    }
+}
+
+impl BatchSource for Batches {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.conform.schema)
+    }
+
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        if self.done {
+            return Ok(None);
+        }
+        let result = self.scan.check().and_then(|()| self.batch());
+        if !matches!(result, Ok(Some(_))) {
+            self.done = true;
+            self.lanes = None;
+        }
+        result.map_err(|error| error.in_file(self.file.path()))
+    }
+
+    fn skip(&mut self, rows: u64) -> Result<Skipped> {
+        let rows = rows.min(self.total - self.row);
+        // Decoders start where they are told to; those that run start again.
+        self.lanes = None;
+        self.row += rows;
+        Ok(Skipped { rows, rest: None })
+    }
+}

@@ -1,0 +1,283 @@
+//! The start of a file: the names of its columns, and the rows that tell their types.
+
+use std::io::{self, Read};
+use std::ops::{ControlFlow, Range};
+
+use super::header;
+use super::options::{CsvOptions, Header};
+use super::split::Records;
+use super::tokenize::{Sink, tokenize};
+use crate::error::{ReadError, Result};
+use crate::scan::Scan;
+use crate::source::Input;
+
+const STEP: usize = 256 << 10;
+
+/// Content that can be looked at before it is read.
+pub(super) struct Ahead {
+    input: Box<dyn Read + Send>,
+    data: Vec<u8>,
+    at: usize,
+    ended: bool,
+    error: Option<io::Error>,
+}
+
+impl Ahead {
+    pub fn new(input: Box<dyn Read + Send>) -> Self {
+        Ahead { input, data: Vec::new(), at: 0, ended: false, error: None }
+    }
+
+    pub fn data(&self) -> &[u8] {
+        self.data.get(self.at..).unwrap_or_default()
+    }
+
+    /// Whether all there is has been looked at.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    pub fn is_damaged(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Reads about `count` bytes more. An error waits until all before it is read.
+    pub fn more(&mut self, count: usize) {
+        let filled = self.data.len();
+        self.data.reserve(count);
+        let result = self.input.by_ref().take(count as u64).read_to_end(&mut self.data);
+        if let Err(error) = result {
+            self.error = Some(error);
+            self.ended = true;
+        } else if self.data.len() < filled + count {
+            self.ended = true;
+        }
+    }
+
+    pub fn skip(&mut self, count: usize) {
+        self.at = (self.at + count).min(self.data.len());
+    }
+
+    /// Forgets what was skipped: it will not be read.
+    pub fn discard(&mut self) {
+        self.data.drain(..self.at);
+        self.at = 0;
+    }
+
+    fn take_error(&mut self) -> Option<ReadError> {
+        self.error.take().map(ReadError::from)
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let pending = self.data.get(self.at..).unwrap_or_default();
+        if pending.is_empty() {
+            self.data = Vec::new();
+            self.at = 0;
+            return match self.error.take() {
+                Some(error) => Err(error),
+                None if self.ended => Ok(0),
+                None => self.input.read(buffer),
+            };
+        }
+        let count = pending.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), pending.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// What comes before the rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Prelude {
+    /// Names of all columns of the file.
+    pub names: Vec<String>,
+    /// Where the rows start, in bytes and in lines.
+    pub bytes: u64,
+    pub lines: u64,
+}
+
+/// Reads up to the first row.
+pub(super) fn prelude(options: &CsvOptions, ahead: &mut Ahead, scan: &Scan) -> Result<Prelude> {
+    let mut reading = Reading { options, ahead, scan, bytes: 0, lines: 0 };
+    reading.skip_byte_order_mark();
+    for _ in 0..options.skip_rows {
+        reading.skip_line()?;
+    }
+    let mut names = match options.header {
+        Header::None => None,
+        Header::Row(row) => {
+            for _ in 0..row {
+                reading.record(true)?.ok_or_else(|| too_short(row))?;
+            }
+            let names = reading.record(true)?;
+            if names.is_none() && row > 0 {
+                return Err(too_short(row));
+            }
+            names
+        }
+    };
+    let first = reading.record(false)?;
+    let (bytes, lines) = (reading.bytes, reading.lines);
+    let width = first.as_ref().map(Vec::len);
+    if let Some(given) = &options.names {
+        names = Some(given.clone());
+    } else if let (None, Header::None, Some(width)) = (&names, options.header, width) {
+        names = Some((0..width).map(|index| index.to_string()).collect());
+    } else {
+        names = names.map(header::unique);
+    }
+    let Some(names) = names else {
+        return Err(ReadError::damaged("the file is empty: no columns to read"));
+    };
+    let wide = width.is_some_and(|width| width > names.len());
+    if wide || (options.use_columns.is_some() && width.is_some_and(|width| width != names.len())) {
+        return Err(ReadError::unsupported(format!(
+            "the first row has {} fields, for {} column names (pandas makes an index of the first ones)",
+            width.unwrap_or_default(),
+            names.len()
+        ))
+        .at_line(lines + 1)
+        .at_row(0));
+    }
+    Ok(Prelude { names, bytes, lines })
+}
+
+fn too_short(row: usize) -> ReadError {
+    ReadError::request(format!("header={row}, but the file has not so many lines"))
+}
+
+struct Reading<'a> {
+    options: &'a CsvOptions,
+    ahead: &'a mut Ahead,
+    scan: &'a Scan,
+    bytes: u64,
+    lines: u64,
+}
+
+impl Reading<'_> {
+    fn skip(&mut self, count: usize) {
+        self.ahead.skip(count);
+        self.bytes += count as u64;
+    }
+
+    fn skip_byte_order_mark(&mut self) {
+        const MARK: &[u8] = "\u{feff}".as_bytes();
+        self.ahead.more(STEP);
+        if self.ahead.data().starts_with(MARK) {
+            self.skip(MARK.len());
+        }
+    }
+
+    /// The end of the next record that isn't an empty line; all that is left, if it has no end.
+    fn next_end(&mut self) -> Result<usize> {
+        let mut records = Records::new(&self.options.dialect);
+        loop {
+            self.scan.check()?;
+            let last = self.ahead.ended();
+            if let Some(end) = records.next_end(self.ahead.data(), last) {
+                return Ok(end);
+            }
+            let length = self.ahead.data().len();
+            if last {
+                return match self.ahead.take_error() {
+                    Some(error) => Err(error.at_byte(self.bytes + length as u64)),
+                    None => Ok(length),
+                };
+            }
+            if length > self.scan.max_row_bytes {
+                let limit = self.scan.max_row_bytes >> 20;
+                return Err(ReadError::too_large(format!("a row is longer than {limit} MB"))
+                    .at_byte(self.bytes));
+            }
+            self.ahead.more(STEP.max(length));
+        }
+    }
+
+    /// Skips a line, blank ones included.
+    fn skip_line(&mut self) -> Result<()> {
+        let blank = match self.ahead.data() {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            [b'\r', ..] => 1,
+            _ => self.next_end()?,
+        };
+        self.skip(blank);
+        self.lines += 1;
+        Ok(())
+    }
+
+    /// The fields of the next record, and the file after it if `take`; `None` at the end of the file.
+    fn record(&mut self, take: bool) -> Result<Option<Vec<String>>> {
+        let (bytes, lines) = (self.bytes, self.lines);
+        let mut skipped = 0;
+        loop {
+            let end = skipped + self.next_end_after(skipped)?;
+            let data = self.ahead.data().get(skipped..end).unwrap_or_default();
+            if data.is_empty() {
+                return Ok(None);
+            }
+            let text = self.options.decode_head(data).map_err(|error| error.at_line(lines + 1))?;
+            let mut fields = Fields::default();
+            let dialect = &self.options.dialect;
+            tokenize(dialect, &text, &mut fields).map_err(|unclosed| {
+                let byte = bytes + (skipped + unclosed.record) as u64;
+                ReadError::damaged(unclosed.cause).at_line(lines + 1).at_byte(byte)
+            })?;
+            let done = fields.done;
+            if take {
+                self.skip(end);
+                self.lines += fields.lines;
+                skipped = 0;
+            } else {
+                skipped = end;
+            }
+            if done {
+                return Ok(Some(fields.texts));
+            }
+        }
+    }
+
+    fn next_end_after(&mut self, skipped: usize) -> Result<usize> {
+        if skipped == 0 {
+            return self.next_end();
+        }
+        // Rare: lines of blanks before the first row.
+        let (at, bytes) = (self.ahead.at, self.bytes);
+        self.skip(skipped);
+        let end = self.next_end();
+        (self.ahead.at, self.bytes) = (at, bytes);
+        end
+    }
+}
+
+/// The fields of one record.
+#[derive(Default)]
+struct Fields {
+    texts: Vec<String>,
+    lines: u64,
+    done: bool,
+}
+
+impl Sink for Fields {
+    fn field(&mut self, _: usize, text: &str) {
+        self.texts.push(text.to_owned());
+    }
+
+    fn record(&mut self, _: usize, _: Range<usize>) -> ControlFlow<()> {
+        self.lines += 1;
+        self.done = true;
+        ControlFlow::Break(())
+    }
+
+    fn nothing(&mut self) {
+        self.lines += 1;
+    }
+}
+
+/// Input that goes on where `ahead` is.
+pub(super) fn resume(input: Input, ahead: Ahead) -> Input {
+    input.map(|_| Box::new(ahead))
+}

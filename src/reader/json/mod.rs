@@ -1,0 +1,174 @@
+//! JSON: objects one after the other or in an array, as `datasets.load_dataset("json")` reads them.
+
+mod columns;
+mod cursor;
+mod fault;
+mod find;
+mod jsontext;
+mod rows;
+mod shape;
+mod split;
+mod timestamp;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Schema, SchemaRef};
+
+use crate::error::{Cause, ReadError, Result};
+use crate::options::Options;
+use crate::pipeline::{Blocks, Pipeline};
+use crate::scan::{BatchSource, Format, Infer, Scan};
+use crate::source::{Input, Source};
+
+use rows::{Looker, Plan, RowParser, Seen};
+use shape::Rows;
+use split::{Layout, Splitter};
+
+/// The column of values that stand in an array and are no objects.
+const TEXT: &str = "text";
+
+/// Bytes that are looked at to find the types: what `datasets` reads at first.
+const CHUNK_SIZE: usize = 10 << 20;
+
+/// The format, with its options.
+#[derive(Debug)]
+pub struct Json {
+    chunk_size: usize,
+}
+
+impl Json {
+    /// Takes the options of the builder of `datasets`.
+    pub fn new(mut options: Options) -> Result<Self> {
+        let chunk_size = options.take_usize("chunksize")?.unwrap_or(CHUNK_SIZE);
+        options.finish("json")?;
+        Ok(Json { chunk_size })
+    }
+
+    fn input(&self, file: &Source, scan: &Scan) -> Result<Input> {
+        file.input(&scan.progress)
+    }
+
+    /// What is seen in the first bytes of a file, or in all of it; and whether it is an array.
+    fn look(&self, file: &Source, scan: &Scan) -> Result<(Rows, bool)> {
+        let layout = Arc::new(OnceLock::new());
+        let limit = match scan.infer {
+            Infer::First => Some(self.chunk_size as u64),
+            Infer::Full => None,
+        };
+        let splitter = Splitter::new(Arc::clone(&layout), 1, scan.block_bytes).looking(limit);
+        let looker = Looker { layout: Arc::clone(&layout) };
+        let mut pipeline = Pipeline::new(
+            file.path(),
+            self.input(file, scan)?,
+            Vec::new(),
+            Box::new(splitter),
+            looker,
+            scan,
+        );
+        let mut rows = Rows::new();
+        let mut bytes = 0;
+        while limit.is_none_or(|limit| bytes < limit) {
+            let seen: Seen = match pipeline.next_output() {
+                Ok(Some(located)) => located.output,
+                Ok(None) => break,
+                // Whoever reads the rows will meet it, after those before.
+                Err(error) if matches!(error.cause, Cause::Damaged(_) | Cause::TooLarge(_)) => {
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            bytes += seen.bytes as u64;
+            rows.merge(seen.rows);
+            if !seen.sound {
+                break;
+            }
+        }
+        Ok((rows, layout.get().is_some_and(|layout| layout.is_array())))
+    }
+}
+
+impl Format for Json {
+    fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef> {
+        let mut rows = Rows::new();
+        let mut any_array = false;
+        for file in files {
+            scan.check()?;
+            let (seen, is_array) = self.look(file, scan)?;
+            rows.merge(seen);
+            any_array |= is_array;
+            // The types of the first file that has rows are those of all.
+            if scan.infer == Infer::First && rows.count > 0 {
+                break;
+            }
+        }
+        Ok(Arc::new(Schema::new(rows.fields(any_array))))
+    }
+
+    fn open(
+        &self,
+        file: &Source,
+        schema: &SchemaRef,
+        given: bool,
+        scan: &Scan,
+    ) -> Result<Box<dyn BatchSource>> {
+        let late = !given && scan.infer == Infer::First;
+        let plan = Plan::new(schema, scan.columns.as_deref(), given, late)?;
+        let batches = Arc::clone(plan.schema());
+        let layout = Arc::new(OnceLock::new());
+        let ended = Arc::new(AtomicBool::new(false));
+        let splitter = Splitter::new(Arc::clone(&layout), scan.batch_size, scan.block_bytes);
+        let parser = RowParser { plan, layout: Arc::clone(&layout), ended: Arc::clone(&ended) };
+        let pipeline = Pipeline::new(
+            file.path(),
+            self.input(file, scan)?,
+            Vec::new(),
+            Box::new(splitter),
+            parser,
+            scan,
+        );
+        Ok(Box::new(JsonSource {
+            blocks: Blocks::new(batches, pipeline),
+            layout,
+            ended,
+            is_done: false,
+            file: file.clone(),
+        }))
+    }
+}
+
+/// The batches of a file; knows whether an array was closed.
+struct JsonSource {
+    blocks: Blocks<RowParser>,
+    layout: Arc<OnceLock<Layout>>,
+    ended: Arc<AtomicBool>,
+    is_done: bool,
+    file: Source,
+}
+
+impl BatchSource for JsonSource {
+    fn schema(&self) -> SchemaRef {
+        self.blocks.schema()
+    }
+
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let next = self.blocks.next();
+        self.is_done = !matches!(next, Ok(Some(_)));
+        let is_open = matches!(next, Ok(None))
+            && self.layout.get().is_some_and(|layout| layout.is_array())
+            && !self.ended.load(Ordering::Acquire);
+        if is_open {
+            let error =
+                ReadError::damaged("not valid JSON: the array is not closed, a part is missing");
+            return Err(error.in_file(self.file.path()));
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Batches of just the number of rows that was asked for.
+
+use std::collections::VecDeque;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use arrow_select::concat::concat_batches;
+
+use crate::error::Result;
+
+/// Cuts and joins batches. A batch that lies within one that came in is a slice of it and no copy.
+pub struct Rechunker {
+    schema: SchemaRef,
+    rows: usize,
+    pending: VecDeque<RecordBatch>,
+    pending_rows: usize,
+}
+
+impl Rechunker {
+    pub fn new(schema: SchemaRef, rows: usize) -> Self {
+        Rechunker { schema, rows: rows.max(1), pending: VecDeque::new(), pending_rows: 0 }
+    }
+
+    pub fn push(&mut self, batch: RecordBatch) {
+        self.pending_rows += batch.num_rows();
+        if batch.num_rows() > 0 {
+            self.pending.push_back(batch);
+        }
+    }
+
+    /// A whole batch, if there are rows for it.
+    pub fn whole(&mut self) -> Result<Option<RecordBatch>> {
+        if self.pending_rows < self.rows { Ok(None) } else { self.take(self.rows).map(Some) }
+    }
+
+    /// The rows that are left: fewer than a batch.
+    pub fn rest(&mut self) -> Result<Option<RecordBatch>> {
+        match self.pending_rows {
+            0 => Ok(None),
+            rows => self.take(rows).map(Some),
+        }
+    }
+
+    fn take(&mut self, rows: usize) -> Result<RecordBatch> {
+        let mut parts = Vec::new();
+        let mut left = rows;
+        while left > 0
+            && let Some(batch) = self.pending.pop_front()
+        {
+            if batch.num_rows() > left {
+                self.pending.push_front(batch.slice(left, batch.num_rows() - left));
+                parts.push(batch.slice(0, left));
+                left = 0;
+            } else {
+                left -= batch.num_rows();
+                parts.push(batch);
+            }
+        }
+        self.pending_rows -= rows;
+        match parts.len() {
+            1 => Ok(parts.swap_remove(0)),
+            _ => Ok(concat_batches(&self.schema, &parts)?),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{Int64Array, RecordBatch};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn batch(values: std::ops::Range<i64>) -> RecordBatch {
+        let column: Int64Array = values.collect();
+        RecordBatch::try_from_iter([("a", Arc::new(column) as _)]).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn rows_keep_their_order(sizes in proptest::collection::vec(0i64..20, 0..20), rows in 1usize..15) {
+            let mut chunks = Rechunker::new(batch(0..1).schema(), rows);
+            let mut start = 0;
+            let mut got = Vec::new();
+            for size in sizes {
+                chunks.push(batch(start..start + size));
+                start += size;
+                while let Some(batch) = chunks.whole().unwrap() {
+                    prop_assert_eq!(batch.num_rows(), rows);
+                    got.push(batch);
+                }
+            }
+            got.extend(chunks.rest().unwrap());
+            let all = concat_batches(&batch(0..1).schema(), &got).unwrap();
+            prop_assert_eq!(all, batch(0..start));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a format is asked for, and what it answers with.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use crate::error::{Cause, ReadError, Result};
+use crate::source::Source;
+
+/// How types are found where the file does not say them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Infer {
+    /// From the head of the first file; a later row that contradicts is an error ([`ReadError::late`]).
+    #[default]
+    First,
+    /// From all rows of all files, read once before.
+    Full,
+}
+
+/// How a file is to be read: the same for all files of a call.
+#[derive(Clone)]
+pub struct Scan {
+    /// Columns wanted, in this order; all where `None`. A format need not parse the others. A name that
+    /// is not there is an error ([`Cause::Request`]) that lists the names that are.
+    pub columns: Option<Vec<String>>,
+    /// Rows that the caller will ask for at a time. A source may give batches of any size (they are cut
+    /// and joined later); batches of just this size save a copy.
+    pub batch_size: usize,
+    /// Threads to use, at least 1. With 1 no thread is started: all is done in `next`.
+    pub threads: usize,
+    pub infer: Infer,
+    /// Bytes to read at a time, about; a block of text is this long where rows allow.
+    pub block_bytes: usize,
+    /// A row may not be longer than this.
+    pub max_row_bytes: usize,
+    pub progress: Arc<Progress>,
+    /// Asked at least every 50 ms while the caller waits; true stops with [`Cause::Interrupted`].
+    pub interrupted: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan")
+            .field("columns", &self.columns)
+            .field("batch_size", &self.batch_size)
+            .field("threads", &self.threads)
+            .field("infer", &self.infer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Scan {
+            columns: None,
+            batch_size: 1000,
+            threads: 1,
+            infer: Infer::First,
+            block_bytes: 1 << 20,
+            max_row_bytes: 256 << 20,
+            progress: Arc::default(),
+            interrupted: Arc::new(|| false),
+        }
+    }
+}
+
+impl Scan {
+    pub fn check(&self) -> Result<()> {
+        if (self.interrupted)() { Err(ReadError::new(Cause::Interrupted)) } else { Ok(()) }
+    }
+}
+
+/// How far reading has come, over all files of a call; counted by the threads that read.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes taken from the files, as they are stored.
+    pub bytes: AtomicU64,
+}
+
+impl Progress {
+    pub fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The record batches of one file, in order.
+pub trait BatchSource: Send {
+    /// The schema of the batches. Metadata under the key `huggingface` says the features where types
+    /// alone do not (as `datasets` writes it: `{"info": {"features": {...}}}`).
+    fn schema(&self) -> SchemaRef;
+
+    /// The next batch, of any size but 0. After an error or `None`, `None`.
+    ///
+    /// All rows before a damage come first, unchanged, then the error.
+    fn next(&mut self) -> Result<Option<RecordBatch>>;
+
+    /// Leaves out up to `rows` rows; returns how many there were. Batches before must be used up.
+    ///
+    /// Worth a better implementation where rows need not be decoded for it.
+    fn skip(&mut self, rows: u64) -> Result<Skipped> {
+        let mut left = rows;
+        while left > 0 {
+            let Some(batch) = self.next()? else { break };
+            let count = batch.num_rows() as u64;
+            if count > left {
+                let start = usize::try_from(left).unwrap_or(usize::MAX);
+                let rest = batch.slice(start, batch.num_rows() - start);
+                return Ok(Skipped { rows, rest: Some(rest) });
+            }
+            left -= count;
+        }
+        Ok(Skipped { rows: rows - left, rest: None })
+    }
+}
+
+/// What [`BatchSource::skip`] did.
+#[derive(Debug)]
+pub struct Skipped {
+    pub rows: u64,
+    /// The rest of a batch that had to be decoded; comes before what `next` gives.
+    pub rest: Option<RecordBatch>,
+}
+
+/// A format with its options.
+pub trait Format: Send + Sync {
+    /// The schema that all of `files` are read with; looks at all of them where `scan.infer` is
+    /// [`Infer::Full`], else only at as much of the first as is needed. All columns, whatever
+    /// `scan.columns` says.
+    fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef>;
+
+    /// Opens one of the files. With `schema`, all batches have just this schema (all columns of it, or
+    /// those of `scan.columns`): columns that the file lacks are null, others than these an error, types
+    /// are cast as `datasets` casts them, or are an error that names row and column.
+    ///
+    /// `given`: the schema is the user's, and not one that [`Format::infer`] found.
+    fn open(
+        &self,
+        file: &Source,
+        schema: &SchemaRef,
+        given: bool,
+        scan: &Scan,
+    ) -> Result<Box<dyn BatchSource>>;
+
+    /// Rows of the file where they can be known without reading it.
+    fn num_rows(&self, _file: &Source) -> Result<Option<u64>> {
+        Ok(None)
+    }
+}

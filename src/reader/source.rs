@@ -1,0 +1,85 @@
+//! A file to read: opened late, read by position or from start to end, decompressed where it needs it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::compression::{self, Compression};
+use crate::error::{ReadError, Result};
+use crate::scan::Progress;
+
+/// A file by its path. Nothing is open until it is read, so a list of many of them is cheap.
+#[derive(Debug, Clone)]
+pub struct Source {
+    path: Arc<Path>,
+}
+
+/// The content of a file from its start, decompressed.
+pub struct Input {
+    reader: Box<dyn Read + Send>,
+    pub compression: Option<Compression>,
+    /// Bytes of the file as it is stored, when it was opened.
+    pub stored_bytes: u64,
+}
+
+impl Source {
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Source { path: Arc::from(path.into()) }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the file as it is stored.
+    pub fn open(&self) -> Result<File> {
+        let file =
+            File::open(&self.path).map_err(|error| ReadError::io(error).in_file(&self.path))?;
+        // Opening a folder succeeds on Unix, and reading it says something unclear.
+        let metadata = file.metadata().map_err(|error| ReadError::io(error).in_file(&self.path))?;
+        if metadata.is_dir() {
+            let error = io::Error::from(io::ErrorKind::IsADirectory);
+            return Err(ReadError::io(error).in_file(&self.path));
+        }
+        Ok(file)
+    }
+
+    /// Opens the file to read its content; gzip and zstd are decompressed, whatever its name is.
+    pub fn input(&self, progress: &Arc<Progress>) -> Result<Input> {
+        let file = self.open()?;
+        let stored_bytes = file.metadata().map_or(0, |metadata| metadata.len());
+        let counted = Counted { file, progress: Arc::clone(progress) };
+        let (reader, compression) = compression::decompress(counted)
+            .map_err(|error| ReadError::from(error).in_file(&self.path))?;
+        Ok(Input { reader, compression, stored_bytes })
+    }
+}
+
+impl Input {
+    /// Puts something between the content and whoever reads it: what was read before, a decoder.
+    #[must_use]
+    pub fn map(mut self, wrap: impl FnOnce(Box<dyn Read + Send>) -> Box<dyn Read + Send>) -> Input {
+        self.reader = wrap(self.reader);
+        self
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+struct Counted {
+    file: File,
+    progress: Arc<Progress>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.progress.add(count as u64);
+        Ok(count)
+    }
+}
