@@ -29,8 +29,8 @@ class Seam(NamedTuple):
         describe: reads `registry.Call` (rows, elements, elements of the result) off the arguments.
         conditions: what has to hold for the implementation to take a call, each with its reason;
             asked before the call. Where one does not hold, the original runs, in every mode.
-        workload: builds `(args, kwargs)` for `(layout, output, rows, length)`, for calibration;
-            every call of it returns arguments that can be used up.
+        workload: builds `(args, kwargs)` for `(layout, output, rows, length)`, for calibration,
+            which calls both sides with them many times. None where that can't be.
         layouts: input layouts that `describe` may name.
         outputs: output layouts that `describe` may name.
         verdict: the rule until this host is calibrated, as the benchmarks of the seam found it.
