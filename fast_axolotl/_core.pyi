@@ -14,6 +14,7 @@ __all__ = [
     "cpu_features",
     "create_padding_mask",
     "deduplicate_indices",
+    "deduplicate_rows",
     "dispatch_choose",
     "dispatch_counts",
     "dispatch_describe",
@@ -28,6 +29,9 @@ __all__ = [
     "pack_sequences",
     "pad_sequences",
     "parallel_hash_rows",
+    "pickle_indices",
+    "row_text_unsupported",
+    "row_texts",
     "threads_free",
     "usable_threads",
 ]
@@ -82,6 +86,26 @@ def parallel_hash_rows(rows: Any, num_threads: int = 0) -> list[str]: ...
 def deduplicate_indices(
     rows: Any, existing_hashes: Iterable[str] | None = None, num_threads: int = 0
 ) -> tuple[list[int], list[str]]: ...
+def row_text_unsupported(
+    schema: Any, columns: Sequence[int], zones: dict[str, tuple[int, str]]
+) -> str | None: ...
+def row_texts(
+    table: Any,
+    columns: Sequence[int],
+    zones: dict[str, tuple[int, str]],
+    indices: Any = None,
+) -> list[str | None]: ...
+def deduplicate_rows(
+    table: Any,
+    columns: Sequence[int],
+    zones: dict[str, tuple[int, str]],
+    indices: Any,
+    seen: set[Any],
+    first: str,
+    ask: Callable[[int], str],
+    num_threads: int = 0,
+) -> list[int] | range | None: ...
+def pickle_indices(indices: list[int] | range) -> bytes: ...
 def dispatched(original: _F, module: str) -> _F: ...
 def forced(index: int, side: int) -> Callable[..., Any]: ...
 def dispatch_variable(variable: ContextVar[Any]) -> None: ...

@@ -17,6 +17,9 @@ use crate::py::small_ints::check_digits;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use crate::py::row_text::{deduplicate_rows, pickle_indices, row_text_unsupported, row_texts};
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();

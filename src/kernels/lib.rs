@@ -6,5 +6,6 @@ pub mod hash;
 pub mod integers;
 pub mod pack;
 pub mod pad;
+pub mod pickle;
 pub mod sha256;
 pub mod threads;

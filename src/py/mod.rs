@@ -17,6 +17,7 @@ pub mod interpreter;
 pub mod list_emitter;
 pub mod pack;
 pub mod pad;
+pub mod row_text;
 pub mod rows;
 pub mod small_ints;
 pub mod text;
