@@ -17,6 +17,11 @@ use crate::py::small_ints::check_digits;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use crate::py::multipack::{
+        multipack_batches, multipack_fits, multipack_pack, multipack_sequential,
+    };
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
