@@ -64,9 +64,12 @@ def entry_of(function: Function) -> _Entry:
 
 
 def forget(name: str) -> None:
-    """Drop the run-time state of a function that left the table."""
+    """Drop the run-time state of a function that left the table; its form calls the original."""
     with lock:
-        _entries.pop(name, None)
+        entry = _entries.pop(name, None)
+        if entry is not None and entry.index is None:
+            entry.function = entry.function._replace(rust=None, strict=False)
+            entry.direct = entry.function.python
 
 
 # --- the profile -----------------------------------------------------------------------------
@@ -131,12 +134,13 @@ def _fill(entry: _Entry) -> dict[str, Cell]:
 
 
 def rules(name: str, own: profile.Profile | None, default: profile.Profile) -> Cell:
-    """Return the rules of a cell: the profile's, the default's, or always Python."""
+    """Return the rules of a cell: the profile's, the default's, or the function's own."""
     for source in (own, default):
         found = profile.lookup(source.cells, name) if source is not None else None
         if found is not None:
             return found  # type: ignore[no-any-return]
-    return Cell(policy.always(PYTHON))
+    function = registry.FUNCTIONS.get(registry.split_cell(name)[0])
+    return Cell(policy.always(PYTHON) if function is None else function.verdict)
 
 
 def thread_budget() -> int:
@@ -266,7 +270,7 @@ def answer(entry: _Entry, args: Arguments, kwargs: Keywords) -> Any:
             push()
     reason = None if mode == modes.PYTHON else support.refusal(function, args, kwargs)
     if reason is not None:
-        if mode == modes.RUST and function.name not in support.quarantined:
+        if mode == modes.RUST and function.strict and function.name not in support.quarantined:
             raise support.UnsupportedError(f"{function.name}: Rust can't take this call: {reason}")
         trace.log(10, "%s: python, since %s", function.name, reason)
     elif mode == modes.VERIFY:
