@@ -260,7 +260,8 @@ pub fn fits(sizes: &[i64], capacity: i64, bins: usize, wrap: fn(i64) -> i64) -> 
 fn fits_by_looking(sizes: &[i64], capacity: i64, bins: usize, wrap: fn(i64) -> i64) -> bool {
     let mut sizes = sizes.to_vec();
     sizes.sort_unstable_by(|one, other| other.cmp(one));
-    let mut rooms = vec![capacity; bins];
+    // More bins than sequences are never looked at.
+    let mut rooms = vec![capacity; bins.min(sizes.len())];
     sizes.iter().all(|&size| match rooms.iter_mut().find(|room| **room >= size) {
         Some(room) => {
             *room = wrap(room.wrapping_sub(size));
