@@ -20,6 +20,7 @@ Bins = list[list[Any]]
 
 #: What `generate_batches` packs by: these, or what stands for them, is what we repeat.
 _PACKING = ("pack_parallel", "allocate_sequentially", "pack_group", "_process_group")
+_ONE_PROCESS = "Using single process for pack_parallel, running sequentially."
 #: The globals of the sampler's module, and what these names meant when its source was compared.
 _globals: list[dict[str, Any]] = []
 
@@ -46,8 +47,8 @@ def _build(original: Implementation) -> Implementation:
             if per_bin is not None:
                 # As NumPy adds lengths up.
                 total_used = self.lengths[:0].sum() + total_used
-        if per_bin is not None and _processes(self) == 1:
-            namespace["LOG"].debug("Using single process for pack_parallel, running sequentially.")
+                if _processes(self) == 1:
+                    namespace["LOG"].debug(_ONE_PROCESS)
         total_slots = count * capacity
         if self.drop_last and batches and len(batches[-1]) < size:
             dropped = batches[-1]
@@ -71,13 +72,14 @@ def _bins(self: Any, indices: list[Any], namespace: dict[str, Any]) -> tuple[Bin
             lengths, rank=0, bin_capacity=self.batch_max_len, num_ranks=1
         )
     else:
-        bins = _core.multipack_pack(
+        bins = namespace["pack_parallel"](
             lengths,
-            self.batch_max_len,
-            self.group_size,
-            self.bin_size or self.batch_max_len,
-            len(lengths),
-            0,
+            bin_capacity=self.batch_max_len,
+            group_size=self.group_size,
+            bin_size=self.bin_size or self.batch_max_len,
+            num_processes=_processes(self),
+            safe_mode=self.safe_mode,
+            mp_start_method=self.mp_start_method,
         )
         used = lengths.sum()
     return [[indices[place] for place in members] for members in bins], used

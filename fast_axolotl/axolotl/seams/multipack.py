@@ -47,8 +47,8 @@ def is_length_array(value: Any) -> bool:
 
     if type(value) is not ndarray or value.ndim != 1:
         return False
-    kind = value.dtype
-    return (kind.kind == "i" or (kind.kind == "u" and kind.itemsize < 8)) and kind.isnative
+    kind, size = value.dtype.kind, value.dtype.itemsize
+    return bool((kind == "i" or (kind == "u" and size < 8)) and value.dtype.isnative)
 
 
 def is_size(value: Any) -> bool:
