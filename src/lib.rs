@@ -19,6 +19,10 @@ mod _core {
 
     #[pymodule_export]
     use crate::py::row_text::{deduplicate_rows, pickle_indices, row_text_unsupported, row_texts};
+    #[pymodule_export]
+    use crate::py::multipack::{
+        multipack_batches, multipack_fits, multipack_pack, multipack_sequential,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

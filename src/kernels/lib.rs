@@ -4,6 +4,7 @@
 pub mod dedup;
 pub mod hash;
 pub mod integers;
+pub mod multipack;
 pub mod pack;
 pub mod pad;
 pub mod pickle;

@@ -15,6 +15,7 @@ pub mod hash;
 pub mod integer_buffer;
 pub mod interpreter;
 pub mod list_emitter;
+pub mod multipack;
 pub mod pack;
 pub mod pad;
 pub mod row_text;
