@@ -17,6 +17,9 @@ use crate::py::small_ints::check_digits;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use crate::py::collate::{copied_rows, int64_tensor, row_tensor, streaming_rows};
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();

@@ -20,7 +20,8 @@ class Seam(NamedTuple):
     Attributes:
         name: unique; the name in `stats()`, `explain`, profiles and the documentation.
         module: the module of Axolotl that defines the function.
-        attribute: its name there; `"Class.method"` for a method.
+        attribute: its name there; `"Class.method"` for a method, `"other.module:name"` for what
+            Axolotl uses of another package.
         build: returns the implementation, given the original. Its signature is the original's;
             it may call the original.
         digests: Axolotl version -> SHA-256 of `inspect.getsource(original)`. A function with

@@ -108,7 +108,8 @@ def repoint(values: dict[int, Any], among: Iterable[ModuleType]) -> None:
 
 
 def _place(seam: Seam, module: ModuleType) -> Patch | None:
-    owner, name, original = find(module, seam.attribute)
+    other, _, attribute = seam.attribute.rpartition(":")
+    owner, name, original = find(_holder(other, module), attribute)
     known = applied.get(seam.name)
     if known is not None:
         if original is known.replacement:
@@ -193,18 +194,22 @@ def check(seam: Seam, module: ModuleType) -> None:
     wanted = {seam.attribute: seam.digests, **(seam.relies_on or {})}
     for name, digests in wanted.items():
         other, _, attribute = name.rpartition(":")
-        holder = module
-        if other:
-            found = sys.modules.get(other)
-            if found is None:
-                raise LeftAloneError(f"{other} is not loaded")
-            holder = found
+        holder = _holder(other, module)
         _, _, value = find(holder, attribute)
         if digest(_known_original(value), holder) not in digests.values():
             versions = ", ".join(digests)
             raise LeftAloneError(
                 f"{holder.__name__}.{attribute} of Axolotl {version()} is not the one of {versions}"
             )
+
+
+def _holder(name: str, module: ModuleType) -> ModuleType:
+    if not name:
+        return module
+    found = sys.modules.get(name)
+    if found is None:
+        raise LeftAloneError(f"{name} is not loaded")
+    return found
 
 
 def _known_original(value: Any) -> Any:
