@@ -11,6 +11,7 @@ __all__ = [
     "__version__",
     "build_id",
     "concatenate_and_pack",
+    "copied_rows",
     "cpu_features",
     "create_padding_mask",
     "deduplicate_indices",
@@ -26,12 +27,15 @@ __all__ = [
     "dispatch_variable",
     "dispatched",
     "forced",
+    "int64_tensor",
     "pack_sequences",
     "pad_sequences",
     "parallel_hash_rows",
     "pickle_indices",
     "row_text_unsupported",
     "row_texts",
+    "row_tensor",
+    "streaming_rows",
     "threads_free",
     "usable_threads",
 ]
@@ -106,6 +110,19 @@ def deduplicate_rows(
     num_threads: int = 0,
 ) -> list[int] | range | None: ...
 def pickle_indices(indices: list[int] | range) -> bytes: ...
+def int64_tensor(values: Any) -> Any: ...
+def row_tensor(
+    rows: list[Any],
+    width: int,
+    fill: int | None,
+    right: bool,
+    joined: bool = False,
+    numbered: bool = False,
+) -> Any: ...
+def streaming_rows(
+    sequences: Any, masks: Any, max_length: int, pad: Any, eos: Any
+) -> dict[str, Any] | None: ...
+def copied_rows(rows: Any) -> list[list[int]] | None: ...
 def dispatched(original: _F, module: str) -> _F: ...
 def forced(index: int, side: int) -> Callable[..., Any]: ...
 def dispatch_variable(variable: ContextVar[Any]) -> None: ...

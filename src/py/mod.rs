@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod arrays;
 pub mod arrow_capsule;
 pub mod arrow_rows;
+pub mod collate;
 pub mod dispatch;
 pub mod fastcall;
 pub mod fresh_array;
