@@ -20,10 +20,38 @@ from typing import Any
 
 BATCHES = 200
 SEQUENCE_LEN = 192
-WORDS = (
-    "data row token batch pack pad hash the of and with from into that which Rust Python Axolotl "
-    "naïve café größer 数据 日本語 данные 🦎 'quoted' \"double\" back\\slash tab\tnew line"
-).split(" ")
+WORDS = [
+    "data",
+    "row",
+    "token",
+    "batch",
+    "pack",
+    "pad",
+    "hash",
+    "the",
+    "of",
+    "and",
+    "with",
+    "from",
+    "into",
+    "that",
+    "which",
+    "Rust",
+    "Python",
+    "Axolotl",
+    "naïve",
+    "café",
+    "größer",
+    "数据",
+    "日本語",
+    "данные",
+    "🦎",
+    "'quoted'",
+    '"double"',
+    "back\\slash",
+    "tab\tnew",
+    "line",
+]
 
 
 # --- inputs ------------------------------------------------------------------------------------
@@ -71,9 +99,7 @@ def make(folder: Path) -> None:
     for i in range(260):
         ids = [draw.randrange(3, 200) for _ in range(draw.randint(1, 150))]
         labels = [-100] * len(ids) if i % 13 == 0 else [-100, *ids[1:]]
-        pretokenized.append(
-            {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels}
-        )
+        pretokenized.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels})
     write("pretokenized.jsonl", pretokenized)
     write(
         "input_output.jsonl",
@@ -149,6 +175,11 @@ def _dataset(name: str, kind: str | None, **more: Any) -> list[dict[str, Any]]:
     return [{"path": f"{name}.jsonl", "ds_type": "json", "type": kind, **more}]
 
 
+def _streamed(name: str) -> list[dict[str, Any]]:
+    files = [f"{name}.jsonl"]
+    return [{"path": "json", "data_files": files, "type": "pretrain", "text_column": "text"}]
+
+
 #: Name -> what its YAML has besides the common keys.
 CASES: dict[str, dict[str, Any]] = {
     "alpaca": {"datasets": _dataset("alpaca", "alpaca")},
@@ -208,7 +239,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "input-output": {"datasets": _dataset("input_output", "input_output")},
     "streaming-packed": {
-        "pretraining_dataset": _dataset("completion", "pretrain", text_column="text"),
+        "pretraining_dataset": _streamed("completion"),
         "streaming": True,
         "max_steps": 40,
         "sample_packing": True,
@@ -216,7 +247,7 @@ CASES: dict[str, dict[str, Any]] = {
         "dataset_prepared_path": None,
     },
     "streaming-concatenated": {
-        "pretraining_dataset": _dataset("completion", "pretrain", text_column="text"),
+        "pretraining_dataset": _streamed("completion"),
         "streaming": True,
         "max_steps": 40,
         "sample_packing": False,
@@ -265,7 +296,7 @@ def run(folder: Path, out: Path, order: str, names: list[str]) -> None:
     """Run cases in this process."""
     begin = time.perf_counter()
     if order == "first":
-        import fast_axolotl  # noqa: F401
+        import fast_axolotl
     _without_metrics()
     from axolotl.cli.config import load_cfg
     from axolotl.cli.preprocess import do_preprocess
@@ -273,7 +304,7 @@ def run(folder: Path, out: Path, order: str, names: list[str]) -> None:
     from axolotl.utils.trainer import setup_trainer
 
     if order == "last":
-        import fast_axolotl  # noqa: F401
+        import fast_axolotl
     import_seconds = time.perf_counter() - begin
     out.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
@@ -284,14 +315,7 @@ def run(folder: Path, out: Path, order: str, names: list[str]) -> None:
         found["cases"][name] = result
         steps = (load_cfg, do_preprocess, common, setup_trainer)
         for step in (_preprocess, _train):
-            try:
-                step(name, out, result, *steps)
-            except Exception as error:  # compared with stock's
-                result.setdefault("errors", []).append(
-                    [step.__name__, type(error).__name__, str(error)]
-                )
-                if os.environ.get("CONFORMANCE_TRACEBACK"):
-                    traceback.print_exc()
+            _guarded(step, name, out, result, steps)
         result["seconds"] = time.perf_counter() - begin
     if order != "stock":
         import fast_axolotl
@@ -304,6 +328,16 @@ def run(folder: Path, out: Path, order: str, names: list[str]) -> None:
     elif any(name.partition(".")[0] == "fast_axolotl" for name in sys.modules):
         raise SystemExit("stock ran with fast_axolotl")
     (out / "result.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def _guarded(step: Any, name: str, out: Path, result: dict[str, Any], steps: Any) -> None:
+    try:
+        step(name, out, result, *steps)
+    except Exception as error:  # compared with stock's
+        found = [step.__name__, type(error).__name__, str(error)]
+        result.setdefault("errors", []).append(found)
+        if os.environ.get("CONFORMANCE_TRACEBACK"):
+            traceback.print_exc()
 
 
 def _without_metrics() -> None:
@@ -388,6 +422,11 @@ def _train(
         processor=None,
         total_num_steps=meta.total_num_steps,
     )
+    if cfg.sample_packing:
+        # What Axolotl's model loader does for packing.
+        from axolotl.monkeypatch.data.batch_dataset_fetcher import apply_multipack_dataloader_patch
+
+        apply_multipack_dataloader_patch()
     begin = time.perf_counter()
     batches = []
     for number, batch in enumerate(trainer.get_train_dataloader()):
