@@ -6,6 +6,7 @@ owns. What a batch is made of is looked at first, and nothing is changed before 
 stands: a batch that has anything unusual in it is the original's, as if we had not been there.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ _core: Any = core
 
 # Columns that are filled up; others have to fit as they are.
 _MASK = "attention_mask"
+_PADDED_FIRST = ("labels", "position_ids")
 _SEQUENCES = ("input_ids", "labels", "position_ids", _MASK, "token_type_ids", "special_tokens_mask")
 
 
@@ -32,22 +34,6 @@ class _Settings(NamedTuple):
     max_length: int | None  # the width of the input ids; None for that of the longest row
     fill: dict[str, int]  # of the columns that the tokenizer pads
     label_fill: int
-
-
-class _Column(NamedTuple):
-    """One column of the batch.
-
-    Attributes:
-        rows: of each row its list or array, or the list of its pieces.
-        lengths: of the rows, before they are filled up.
-        width: the length of all of them after that.
-        fill: what they are filled up with; None for 0, 1, 2 and so on.
-    """
-
-    rows: list[Any]
-    lengths: list[int]
-    width: int
-    fill: int | None
 
 
 def _settings(collator: Any, keys: Any) -> _Settings | None:
@@ -80,53 +66,51 @@ def _settings(collator: Any, keys: Any) -> _Settings | None:
         if type(kind) is not int:
             return None
         fill["token_type_ids"] = kind
-    if not all(_fits(value) for value in (*fill.values(), label_fill)):
+    least, most = min(label_fill, *fill.values()), max(label_fill, *fill.values())
+    if least < -(1 << 63) or most >= 1 << 63:
         return None
     return _Settings(side == "right", multiple, max_length, fill, label_fill)
-
-
-def _fits(value: int) -> bool:
-    return -(1 << 63) <= value < 1 << 63
 
 
 def _rounded(width: int, multiple: int | None) -> int:
     return width if multiple is None else (width + multiple - 1) // multiple * multiple
 
 
+# Of a column its name, its rows, what length they get, and by which value (None: 0, 1, 2 ...).
+_Column = tuple[str, list[Any], int, int | None]
+
+
 def _widths(
     settings: _Settings, columns: dict[str, tuple[list[Any], list[int]]]
-) -> list[tuple[str, _Column]] | None:
-    """Return the columns with what they are filled up to; None where a column comes out ragged."""
+) -> list[_Column] | None:
+    """Return the columns with what they are filled up to; None where one comes out ragged."""
     ids = columns["input_ids"][1]
-    width = settings.max_length
-    width = _rounded(max(ids) if width is None else width, settings.multiple)
-    if not any(ids) or max(ids) > width:
+    longest = max(ids)
+    width = _rounded(
+        longest if settings.max_length is None else settings.max_length, settings.multiple
+    )
+    if longest == 0 or longest > width:
         return None
-    found = []
+    found: list[_Column] = []
     for name, (rows, lengths) in columns.items():
-        if name == "labels":
-            fill: int | None = settings.label_fill
-            own = _rounded(max(lengths), settings.multiple)
-        elif name == "position_ids":
-            fill, own = None, _rounded(max(lengths), settings.multiple)
-        elif name in settings.fill:
+        if name in settings.fill:
             # As many are added as to the input ids, whatever there is.
             if lengths != ids:
                 return None
-            fill, own = settings.fill[name], width
+            found.append((name, rows, width, settings.fill[name]))
+        elif name in _PADDED_FIRST:
+            fill = settings.label_fill if name == "labels" else None
+            found.append((name, rows, _rounded(max(lengths), settings.multiple), fill))
+        elif lengths.count(lengths[0]) == len(lengths):
+            found.append((name, rows, lengths[0], 0))
         else:
-            if lengths.count(lengths[0]) != len(lengths):
-                return None
-            fill, own = 0, lengths[0]
-        found.append((name, _Column(rows, lengths, own, fill)))
+            return None
     return found
 
 
-def _finish(collator: Any, data: dict[str, Any], return_tensors: str) -> Any:
+def _finish(collator: Any, data: dict[str, Any]) -> Any:
     """Return the batch, as the end of the original's `__call__` does."""
-    from transformers import BatchEncoding
-
-    batch = BatchEncoding(data, tensor_type=return_tensors)
+    batch = _transformers().BatchEncoding(data)
     model = collator.model
     if (
         "labels" in data
@@ -136,6 +120,11 @@ def _finish(collator: Any, data: dict[str, Any], return_tensors: str) -> Any:
         decoder_input_ids = model.prepare_decoder_input_ids_from_labels(labels=batch["labels"])
         batch["decoder_input_ids"] = decoder_input_ids
     return batch
+
+
+def _transformers() -> Any:
+    # The package finds names by a function of its own, which takes longer.
+    return sys.modules["transformers.tokenization_utils_base"]
 
 
 def _asks_for_tensors(collator: Any, return_tensors: Any) -> bool:
@@ -154,10 +143,15 @@ def _rows_of(features: list[Any]) -> dict[str, list[Any]] | None:
         return None
 
 
-def _kind(rows: list[Any]) -> type | None:
-    """Return the type that all rows of a column have."""
-    kind = type(rows[0])
-    return kind if all(type(row) is kind for row in rows) else None
+def _kinds(table: dict[str, list[Any]]) -> dict[str, type] | None:
+    """Return the type of the rows of each column; None where one has several."""
+    kinds = {}
+    for name, rows in table.items():
+        found = set(map(type, rows))
+        if len(found) > 1:
+            return None
+        kinds[name] = found.pop()
+    return kinds
 
 
 def _as_arrays(rows: list[Any], kind: type) -> list[Any] | None:
@@ -205,57 +199,64 @@ def _pad_lists(features: list[Any], name: str, width: int, fill: int | None, rig
         feature[name] = row + rest if right else rest + row
 
 
+def _sequences(
+    table: dict[str, list[Any]], kinds: dict[str, type]
+) -> dict[str, tuple[list[Any], list[int]]] | None:
+    """Return the columns of lists or arrays, with their lengths; None where one is neither."""
+    has_lists = kinds["input_ids"] is list
+    found = {}
+    for name, rows in table.items():
+        kind = kinds[name]
+        if kind is not list:
+            if kind is int and name not in _SEQUENCES:
+                continue
+            # Next to lists the tokenizer takes arrays for what they are not, but for what we pad.
+            if has_lists and name not in _PADDED_FIRST:
+                return None
+            arrays = _as_arrays(rows, kind)
+            if arrays is None or any(row.ndim != 1 for row in arrays):
+                return None
+            rows = arrays
+        found[name] = (rows, list(map(len, rows)))
+    return found
+
+
 def _batch_of_rows(collator: Any, features: list[Any]) -> dict[str, Any] | None:
     """Return the tensors of a batch, and leave labels and positions padded in `features`."""
     table = _rows_of(features)
     if table is None or "input_ids" not in table:
         return None
     settings = _settings(collator, table)
-    kinds = {name: _kind(rows) for name, rows in table.items()}
-    if settings is None or None in kinds.values():
+    kinds = _kinds(table)
+    if settings is None or kinds is None:
         return None
-    has_lists = kinds["input_ids"] is list
-    sequences: dict[str, tuple[list[Any], list[int]]] = {}
-    for name, rows in table.items():
-        if kinds[name] is int and name not in _SEQUENCES:
-            continue
-        # Next to lists the tokenizer leaves arrays alone, those are only in order where we pad.
-        if has_lists and kinds[name] is not list and name not in ("labels", "position_ids"):
-            return None
-        arrays = _as_arrays(rows, kinds[name])  # type: ignore[arg-type]
-        if arrays is None or not all(
-            array.ndim == 1 for array in arrays if type(array) is not list
-        ):
-            return None
-        sequences[name] = (arrays, [len(row) for row in arrays])
-    columns = _widths(settings, sequences) if "input_ids" in sequences else None
+    sequences = _sequences(table, kinds)
+    columns = None if sequences is None else _widths(settings, sequences)
     if columns is None:
         return None
-    tensors: dict[str, Any] = {}
+    data: dict[str, Any] = dict.fromkeys(table)
     left_behind: dict[str, list[Any]] = {}
-    for name, column in columns:
-        rows = column.rows
-        if name in ("labels", "position_ids") and kinds[name] is not list:
+    for name, rows, width, fill in columns:
+        if kinds[name] is not list and name in _PADDED_FIRST:
             if any(row.dtype.kind not in "iu" for row in rows):
                 return None
-            rows = left_behind[name] = _padded_arrays(
-                rows, column.fill, column.width, settings.right
-            )
-        tensors[name] = _core.row_tensor(rows, column.width, column.fill, settings.right)
-        if tensors[name] is None:
+            rows = left_behind[name] = _padded_arrays(rows, fill, width, settings.right)
+        data[name] = _core.row_tensor(rows, width, fill, settings.right)
+        if data[name] is None:
             return None
-    for name, kind in kinds.items():
-        if kind is int:
-            tensors[name] = _core.int64_tensor(table[name])
-            if tensors[name] is None:
-                return None
-    for name, column in columns:
+    if len(columns) < len(table):
+        for name, kind in kinds.items():
+            if data[name] is None and kind is int:
+                data[name] = _core.int64_tensor(table[name])
+                if data[name] is None:
+                    return None
+    for name, _, width, fill in columns:
         if name in left_behind:
             for feature, row in zip(features, left_behind[name], strict=True):
                 feature[name] = row
-        elif name in ("labels", "position_ids"):
-            _pad_lists(features, name, column.width, column.fill, settings.right)
-    return {name: tensors[name] for name in table}
+        elif name in _PADDED_FIRST:
+            _pad_lists(features, name, width, fill, settings.right)
+    return data
 
 
 def _build_padding(original: Implementation) -> Implementation:
@@ -263,7 +264,7 @@ def _build_padding(original: Implementation) -> Implementation:
         if _asks_for_tensors(self, return_tensors):
             data = _batch_of_rows(self, features)
             if data is not None:
-                return _finish(self, data, "pt")
+                return _finish(self, data)
         return original(self, features, return_tensors=return_tensors)
 
     return __call__
@@ -295,30 +296,27 @@ def _batch_of_pieces(
     columns = _widths(settings, sequences)  # type: ignore[arg-type]
     if columns is None:
         return None
-    tensors = {}
-    for name, column in columns:
+    data = {}
+    for name, rows, width, fill in columns:
         is_mask = numbered and name == _MASK
-        tensor = _core.row_tensor(
-            column.rows, column.width, column.fill, settings.right, True, is_mask
-        )
+        tensor = _core.row_tensor(rows, width, fill, settings.right, True, is_mask)
         if tensor is None:
             return None
         if squashed and name == "position_ids":
-            rows = [list(range(length)) for length in column.lengths]
-            tensor = _core.row_tensor(rows, column.width, None, settings.right)
-        tensors[name] = tensor
-    return tensors
+            counted = [list(range(length)) for length in sequences[name][1]]  # type: ignore[arg-type]
+            tensor = _core.row_tensor(counted, width, None, settings.right)
+        data[name] = tensor
+    return data
 
 
 def _joined_length(pieces: list[Any]) -> int | None:
-    import numpy
-
-    length = 0
     for piece in pieces:
-        if type(piece) is not list and not (type(piece) is numpy.ndarray and piece.ndim == 1):
-            return None
-        length += len(piece)
-    return length if pieces else None
+        if type(piece) is not list:
+            import numpy
+
+            if type(piece) is not numpy.ndarray or piece.ndim != 1:
+                return None
+    return sum(map(len, pieces)) if pieces else None
 
 
 def _pieces_of_groups(features: list[Any]) -> dict[str, list[list[Any]]] | None:
@@ -350,7 +348,7 @@ def _build_groups(numbered: bool) -> Callable[[Implementation], Implementation]:
                     squashed = numbered and bool(self.squash_position_ids)
                     data = _batch_of_pieces(self, table, numbered, squashed)
                     if data is not None:
-                        return _finish(self, data, "pt")
+                        return _finish(self, data)
             return original(self, features, return_tensors=return_tensors)
 
         return __call__
@@ -365,7 +363,7 @@ def _build_pretraining(original: Implementation) -> Implementation:
             if all(type(rows[0]) is list for rows in table.values()):
                 data = _batch_of_pieces(self, table, bool(self.multipack_attn), False)
                 if data is not None:
-                    return _finish(self, data, "pt")
+                    return _finish(self, data)
         return original(self, features, return_tensors=return_tensors)
 
     return __call__
@@ -375,8 +373,7 @@ def _build_pretraining(original: Implementation) -> Implementation:
 
 
 def _pads_as_its_base(args: Arguments, _kwargs: Keywords) -> bool:
-    from transformers import PreTrainedTokenizerBase as Base
-
+    Base = _transformers().PreTrainedTokenizerBase  # noqa: N806
     tokenizer = args[0].tokenizer
     kind = type(tokenizer)
     return (
@@ -442,8 +439,6 @@ def _describe(args: Arguments, kwargs: Keywords) -> Call:
 
 
 def _collator(name: str) -> Any:
-    import sys
-
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformers import PreTrainedTokenizerFast
