@@ -120,7 +120,7 @@ $(AXOLOTL_ENV)/stamp: $(AXOLOTL_PACKAGES)
 	"$(PYTHON)" -m venv "$(AXOLOTL_ENV)"
 	$(AXOLOTL_BIN)/python -m pip install --quiet --upgrade pip
 	$(AXOLOTL_BIN)/python -m pip install --quiet $$(sed -n '1,/^# no-deps/{/^[^#]/p}' $<)
-	$(AXOLOTL_BIN)/python -m pip install --quiet --no-deps $$(sed -n '/^# no-deps/,${/^[^#]/p}' $<)
+	$(AXOLOTL_BIN)/python -m pip install --quiet --no-deps $$(sed -n '/^# no-deps/,$${/^[^#]/p}' $<)
 	@touch $@
 
 .PHONY: axolotl-env

@@ -290,6 +290,7 @@ def run(folder: Path, out: Path, order: str, names: list[str]) -> None:
         for step in (_preprocess, _train):
             _guarded(step, name, out, result, steps)
         result["seconds"] = time.perf_counter() - begin
+        (out / "result.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     if order != "stock":
         import fast_axolotl
         from fast_axolotl.axolotl import patching
