@@ -20,10 +20,7 @@ from typing import Any
 
 BATCHES = 200
 SEQUENCE_LEN = 192
-WORDS = (
-    "data row token batch pack pad hash the of and with from into that which Rust Python Axolotl "
-    "naïve café größer 数据 日本語 данные 🦎 'quoted' \"double\" back\\slash tab\tnew line"
-).split(" ")
+WORDS = ["data", "row", "token", "batch", "pack", "pad", "hash", "the", "of", "and", "with", "from", "into", "that", "which", "Rust", "Python", "Axolotl", "naïve", "café", "größer", "数据", "日本語", "данные", "🦎", "'quoted'", '"double"', "back\\slash", "tab\tnew", "line"]
 
 
 # --- inputs ------------------------------------------------------------------------------------
@@ -71,9 +68,7 @@ def make(folder: Path) -> None:
     for i in range(260):
         ids = [draw.randrange(3, 200) for _ in range(draw.randint(1, 150))]
         labels = [-100] * len(ids) if i % 13 == 0 else [-100, *ids[1:]]
-        pretokenized.append(
-            {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels}
-        )
+        pretokenized.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels})
     write("pretokenized.jsonl", pretokenized)
     write(
         "input_output.jsonl",
@@ -265,7 +260,7 @@ def run(folder: Path, out: Path, order: str, names: list[str]) -> None:
     """Run cases in this process."""
     begin = time.perf_counter()
     if order == "first":
-        import fast_axolotl  # noqa: F401
+        import fast_axolotl
     _without_metrics()
     from axolotl.cli.config import load_cfg
     from axolotl.cli.preprocess import do_preprocess
@@ -273,7 +268,7 @@ def run(folder: Path, out: Path, order: str, names: list[str]) -> None:
     from axolotl.utils.trainer import setup_trainer
 
     if order == "last":
-        import fast_axolotl  # noqa: F401
+        import fast_axolotl
     import_seconds = time.perf_counter() - begin
     out.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
