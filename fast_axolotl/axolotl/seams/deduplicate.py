@@ -197,6 +197,13 @@ def _needs_no_decoding(args: Arguments, kwargs: Keywords) -> bool:
     return not any(features._column_requires_decoding[name] for name in names)
 
 
+def _are_known_names(args: Arguments, kwargs: Keywords) -> bool:
+    # Arrow's C interface ends a name at its first NUL.
+    dataset, _ = _arguments(args, kwargs)
+    schema = dataset._data.table.schema
+    return not any("\0" in text for text in (*schema.names, *map(str, schema.types)))
+
+
 def _are_known_types(args: Arguments, kwargs: Keywords) -> bool:
     dataset, _ = _arguments(args, kwargs)
     schema = dataset._data.table.schema
@@ -213,6 +220,7 @@ CONDITIONS = (
     Condition(_has_no_format, "the data set has a format that makes other rows than dicts"),
     Condition(_has_rows, "the data set has no rows, or rows without columns"),
     Condition(_needs_no_decoding, "columns are decoded when they are read"),
+    Condition(_are_known_names, "the name of a column or field holds a NUL"),
     Condition(_are_known_types, "a column has a type whose text is not known here"),
 )
 
