@@ -1,4 +1,4 @@
-"""Exact deduplication against Axolotl's own: rows, hashes, fingerprint, errors and what they leave."""
+"""Exact deduplication against Axolotl's own: rows, hashes, fingerprint, errors, what they leave."""
 
 import datetime
 import decimal
@@ -54,7 +54,6 @@ slow = settings(
 def own_fingerprints(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Of small results, too."""
     monkeypatch.setattr(deduplicate, "OWN_FINGERPRINT_ROWS", 3)
-    yield
 
 
 def check(dataset: Any, seen: Any = None, *, taken: bool | None = True) -> None:
