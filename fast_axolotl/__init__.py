@@ -1,7 +1,9 @@
 """fast-axolotl: Axolotl's data pipeline in Rust, with the same results, and never slower."""
 
+from typing import Any as _Any
+
 from ._native import RUST_AVAILABLE
-from .axolotl.names_020 import install, uninstall
+from .axolotl.shim import install, uninstall
 from .dispatch import dispatch_mode, explain, modes, reset_stats, stats, stats_enabled, trace
 from .dispatch import public as _public
 from .formats import detect_format, list_supported_formats
@@ -73,3 +75,12 @@ def get_version() -> str:
 
     rust = "not available" if _native.core is None else _native.core.__version__
     return f"{__version__} (rust: {rust})"
+
+
+def __getattr__(name: str) -> _Any:
+    # The plugin is a subclass of Axolotl's, which is imported when Axolotl asks for it.
+    if name == "AxolotlPlugin":
+        from .axolotl.plugin import AxolotlPlugin
+
+        return AxolotlPlugin
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

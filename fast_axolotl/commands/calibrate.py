@@ -26,6 +26,10 @@ def calibrate(
         bool, typer.Option("--check", help="Is the profile valid, and does it still agree?")
     ] = False,
     show: Annotated[bool, typer.Option("--show", help="Show the table of crossovers.")] = False,
+    axolotl: Annotated[
+        bool,
+        typer.Option("--axolotl", help="Axolotl's functions as well; imports it, takes longer."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Draw points, fits and crossovers into a PNG.")
@@ -39,14 +43,16 @@ def calibrate(
     """
     if quick and full:
         raise typer.BadParameter("--quick and --full exclude each other")
-    if (check or show) and (quick or full):
-        raise typer.BadParameter("--check and --show measure nothing: no --quick or --full")
+    if (check or show) and (quick or full or axolotl):
+        raise typer.BadParameter(
+            "--check and --show measure nothing: no --quick, --full or --axolotl"
+        )
     if check and show:
         raise typer.BadParameter("--check and --show exclude each other")
     if plot is not None and not _can_plot():
         _fail("--plot needs matplotlib: pip install fast-axolotl[plot]")
     try:
-        status, result, data = _run(quick, full, check, show, as_json)
+        status, result, data = _run(quick, full, check, show, axolotl, as_json)
         if plot is not None and data is not None:
             _plot(data, plot)
             result["plot"] = str(plot)
@@ -61,7 +67,7 @@ def calibrate(
 
 
 def _run(
-    quick: bool, full: bool, check: bool, show: bool, as_json: bool
+    quick: bool, full: bool, check: bool, show: bool, axolotl: bool, as_json: bool
 ) -> tuple[Status, dict[str, Any], dict[str, Any] | None]:
     from fast_axolotl import _native
     from fast_axolotl.calibration.fingerprint import key
@@ -84,7 +90,18 @@ def _run(
             return (*_check(found, as_json), found.data)
         return (*_show(found, as_json), found.data)
     effort = "quick" if quick else "full" if full else "default"
+    if axolotl:
+        _load_axolotl()
     return _calibrate(effort, file, as_json)
+
+
+def _load_axolotl() -> None:
+    from fast_axolotl.calibration.axolotl import load_seams
+
+    try:
+        load_seams()
+    except ImportError as error:
+        _fail(f"--axolotl: {error}")
 
 
 def _fail(message: str, status: Status = Status.FAILED) -> Any:
@@ -100,7 +117,7 @@ def _calibrate(
 ) -> tuple[Status, dict[str, Any], dict[str, Any]]:
     import os
 
-    from fast_axolotl.calibration import run
+    from fast_axolotl.calibration import axolotl, run
     from fast_axolotl.calibration.fingerprint import key
     from fast_axolotl.calibration.measure import BusyError
     from fast_axolotl.dispatch import call, profile
@@ -119,7 +136,9 @@ def _calibrate(
             if os.path.isdir(file):
                 raise profile.ProfileError(f"{file} is a folder")
             with _Progress() as progress:
-                data = run.calibrate(effort, progress=progress, key=key())
+                data = run.calibrate(
+                    effort, progress=progress, grid=axolotl.grid(effort), key=key()
+                )
             profile.write(file, data)
     except profile.ProfileError as error:
         _fail(str(error))

@@ -50,6 +50,6 @@ def register(function: Function) -> Function:
 
 
 def unregister(name: str) -> None:
-    """Take a function out of the table, if it is there."""
+    """Take a function out of the table, if it is there; its dispatched form calls the original."""
     registry.unregister(name)
     call.forget(name)

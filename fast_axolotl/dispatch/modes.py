@@ -129,11 +129,15 @@ def _replace(modes: dict[str | None, str]) -> None:
     _process.update(modes)
 
 
+def process_text() -> str:
+    """Return the modes that hold outside every block, in the form the environment variable has."""
+    parts = [f"{op}={mode}" for op, mode in _process.items() if op is not None]
+    return ",".join([_process[None], *parts])
+
+
 def describe() -> str:
     """Return the modes that hold here, in the form the environment variable has."""
-    default = _process[None]
-    parts = [default] + [f"{op}={mode}" for op, mode in _process.items() if op is not None]
-    text = ",".join(parts)
+    text = process_text()
     block = override.get()
     if block is not None:
         inner = [f"{op}={mode}" if op else mode for op, mode in block.modes.items()]

@@ -8,7 +8,7 @@ counted like the rest.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .policy import Sizes
+from .policy import PYTHON, Sizes, Verdict, always
 
 TOKEN_LAYOUTS = ("lists", "arrays", "array", "arrow")
 TEXT_LAYOUTS = ("str", "bytes", "arrow")
@@ -74,6 +74,13 @@ class Function(NamedTuple):
         conditions: what has to hold for `rust` to take a call.
         workload: builds `(args, kwargs)` for `(layout, output, rows, length)`, for calibration.
         native: whether the decision is made inside the extension.
+        verdict: the rule where no profile has one.
+        strict: whether a call that Rust can't take is an error where Rust is forced; otherwise
+            the original answers it.
+        copy_arguments: returns a copy of `(args, kwargs)` that shares nothing a call changes;
+            None where it changes nothing. For `verify`.
+        verify: takes original, replacement, args and kwargs, compares, and returns the original's
+            answer; None for the general comparison.
     """
 
     name: str
@@ -89,6 +96,10 @@ class Function(NamedTuple):
     conditions: tuple[Condition, ...] = ()
     workload: Callable[[str, str, int, int], tuple[Arguments, Keywords]] | None = None
     native: bool = False
+    verdict: Verdict = always(PYTHON)
+    strict: bool = True
+    copy_arguments: Callable[[Arguments, Keywords], tuple[Arguments, Keywords]] | None = None
+    verify: Callable[..., Any] | None = None
 
     def cells(self) -> list[str]:
         """Return the names of its cells: each is decided by rules of its own."""

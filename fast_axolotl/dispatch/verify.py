@@ -1,9 +1,11 @@
 """`verify`: both sides answer, and the first difference is an error."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import call as calls
+from . import modes
 from .policy import PYTHON, RUST, THREADS
 from .registry import Arguments, Keywords
 
@@ -26,39 +28,65 @@ def verify(entry: "_Entry", args: Arguments, kwargs: Keywords) -> Any:
         Exception: both raise it.
     """
     function = entry.function
+    if function.verify is not None:
+        sides = (_original(entry), partial(_run, entry, RUST))
+        return function.verify(*sides, args, kwargs)
     args, kwargs = _kept(entry, args, kwargs)
-    wanted, error = _outcome(entry, PYTHON, args, kwargs)
-    sides = [RUST]
+    sides_to_run = [RUST]
     if function.threaded and calls.threads_free():
-        sides.append(THREADS)
-    for side in sides:
-        found, other = _outcome(entry, side, args, kwargs)
+        sides_to_run.append(THREADS)
+    given = {side: _copied(entry, args, kwargs) for side in sides_to_run}
+    wanted, error = _outcome(entry, PYTHON, args, kwargs)
+    for side in sides_to_run:
+        own_args, own_kwargs = given[side]
+        found, other = _outcome(entry, side, own_args, own_kwargs)
         where = f"{function.operation}: {function.name}: "
-        if (error is None) != (other is None):
+        if not _same_error(error, other):
             raise VerificationError(
                 f"{where}{side} {_ended(found, other)}, python {_ended(wanted, error)}"
             )
-        if error is not None:
-            if type(error) is not type(other) or str(error) != str(other):
-                raise VerificationError(
-                    f"{where}{side} {_ended(found, other)}, python {_ended(wanted, error)}"
-                )
-            continue
-        difference = first_difference(found, wanted)
+        difference = first_difference(found, wanted) if error is None else None
+        what = "the result"
+        if difference is None and function.copy_arguments is not None:
+            what = "the arguments after the call"
+            difference = first_difference((own_args, own_kwargs), (args, kwargs))
         if difference is not None:
             place, got, expected = difference
-            raise VerificationError(
-                f"{where}{place or 'the result'}: {side} {got}, python {expected}"
-            )
+            raise VerificationError(f"{where}{place or what}: {side} {got}, python {expected}")
     if error is not None:
         raise error
     return wanted
+
+
+def _copied(entry: "_Entry", args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
+    copy = entry.function.copy_arguments
+    return (args, kwargs) if copy is None else copy(args, kwargs)
+
+
+def _same_error(left: Exception | None, right: Exception | None) -> bool:
+    return type(left) is type(right) and str(left) == str(right)
+
+
+def _run(entry: "_Entry", side: str, *args: Any, **kwargs: Any) -> Any:
+    return calls.run(entry, side, args, kwargs)
+
+
+def _original(entry: "_Entry") -> Callable[..., Any]:
+    """Return the original of an adapter's function; what it calls in turn is original as well."""
+
+    def original(*args: Any, **kwargs: Any) -> Any:
+        with modes.dispatch_mode(modes.PYTHON):
+            return calls.run(entry, PYTHON, args, kwargs)
+
+    return original
 
 
 def _outcome(
     entry: "_Entry", side: str, args: Arguments, kwargs: Keywords
 ) -> tuple[Any, Exception | None]:
     try:
+        if side == PYTHON and entry.index is None:
+            return _original(entry)(*args, **kwargs), None
         return calls.run(entry, side, args, kwargs), None
     except Exception as error:
         return None, error
@@ -96,43 +124,74 @@ def _kept(entry: "_Entry", args: Arguments, kwargs: Keywords) -> tuple[Arguments
 def first_difference(found: Any, wanted: Any, place: str = "") -> tuple[str, str, str] | None:
     """Return where two results first differ, and what each has there; None where they agree.
 
-    Types have to agree as well as values: True is not 1 here.
+    Types have to agree as well as values: True is not 1 here. NaN agrees with NaN. Tensors,
+    arrays, Arrow data, data sets and mappings are compared by what is in them, and so are objects
+    that have no `==` of their own.
     """
+    return _difference(found, wanted, place, set())
+
+
+Seen = set[tuple[int, int]]
+
+
+def _difference(found: Any, wanted: Any, place: str, seen: Seen) -> tuple[str, str, str] | None:
     if found is wanted:
         return None
-    if type(found) is not type(wanted):
-        return place, f"has a {type(found).__name__}", f"a {type(wanted).__name__}"
-    if isinstance(wanted, dict):
-        if list(found) != list(wanted):
-            return place, f"has the keys {list(found)}", f"{list(wanted)}"
-        for key in wanted:
-            difference = first_difference(found[key], wanted[key], f"{place}[{key!r}]")
-            if difference is not None:
-                return difference
-        return None
+    kind = type(wanted)
+    if type(found) is not kind:
+        return place, f"has a {type(found).__name__}", f"a {kind.__name__}"
+    if kind in (int, str, bytes, bool):
+        return None if found == wanted else (place, f"has {_short(found)}", _short(wanted))
+    if kind is float:
+        same = found == wanted or (found != found and wanted != wanted)
+        return None if same else (place, f"has {found!r}", f"{wanted!r}")
+    pair = (id(found), id(wanted))
+    if pair in seen:
+        return None  # under comparison already: a structure that holds itself
+    seen.add(pair)
+    try:
+        return _deep(found, wanted, place, seen)
+    finally:
+        seen.discard(pair)
+
+
+def _deep(found: Any, wanted: Any, place: str, seen: Seen) -> tuple[str, str, str] | None:
+    kind: Any = type(wanted)
+    if isinstance(wanted, Mapping):
+        return _mappings(found, wanted, place, seen)
     if isinstance(wanted, (list, tuple)):
-        return _sequences(found, wanted, place)
-    module = type(wanted).__module__.partition(".")[0]
-    if module in ("numpy", "torch"):
-        return _arrays(found, wanted, place)
-    if module == "pyarrow" and hasattr(wanted, "to_pylist"):
-        if found.type != wanted.type:
-            return place, f"has the type {found.type}", f"{wanted.type}"
-        if found.equals(wanted):
-            return None
-        return _sequences(found.to_pylist(), wanted.to_pylist(), place)
+        return _sequences(found, wanted, place, seen)
+    compare = _COMPARISONS.get(kind.__module__.partition(".")[0])
+    if compare is not None:
+        known = compare(found, wanted, place, seen)
+        if known is not NotImplemented:
+            return known  # type: ignore[no-any-return]
+    if kind.__eq__ is object.__eq__ and hasattr(wanted, "__dict__"):
+        return _difference(vars(found), vars(wanted), f"{place}.__dict__", seen)
     if found == wanted:
         return None
     return place, f"has {_short(found)}", _short(wanted)
 
 
+def _mappings(
+    found: Mapping[Any, Any], wanted: Mapping[Any, Any], place: str, seen: Seen
+) -> tuple[str, str, str] | None:
+    if list(found) != list(wanted):
+        return place, f"has the keys {list(found)}", f"{list(wanted)}"
+    for key in wanted:
+        difference = _difference(found[key], wanted[key], f"{place}[{key!r}]", seen)
+        if difference is not None:
+            return difference
+    return None
+
+
 def _sequences(
-    found: Sequence[Any], wanted: Sequence[Any], place: str
+    found: Sequence[Any], wanted: Sequence[Any], place: str, seen: Seen
 ) -> tuple[str, str, str] | None:
     for i, (left, right) in enumerate(zip(found, wanted)):
         if left is right:
             continue
-        difference = first_difference(left, right, f"{place}[{i}]")
+        difference = _difference(left, right, f"{place}[{i}]", seen)
         if difference is not None:
             return difference
     if len(found) != len(wanted):
@@ -140,10 +199,57 @@ def _sequences(
     return None
 
 
-def _arrays(found: Any, wanted: Any, place: str) -> tuple[str, str, str] | None:
+def _arrays(found: Any, wanted: Any, place: str, seen: Seen) -> Any:
+    if not (hasattr(wanted, "dtype") and hasattr(wanted, "shape")):
+        return NotImplemented
     if found.dtype != wanted.dtype:
         return place, f"has the dtype {found.dtype}", f"{wanted.dtype}"
     if tuple(found.shape) != tuple(wanted.shape):
         return place, f"has the shape {tuple(found.shape)}", f"{tuple(wanted.shape)}"
+    device = str(getattr(wanted, "device", ""))
+    if str(getattr(found, "device", "")) != device:
+        return place, f"is on {found.device}", device
     # tolist() is the one way that NumPy and torch share; only its cost is higher, in `verify`.
-    return _sequences(found.tolist(), wanted.tolist(), place) if found.ndim else None
+    return _difference(found.tolist(), wanted.tolist(), place, seen)
+
+
+def _arrow(found: Any, wanted: Any, place: str, seen: Seen) -> Any:
+    if hasattr(wanted, "schema"):
+        if not found.schema.equals(wanted.schema, check_metadata=True):
+            return place, f"has the schema {found.schema}", f"{wanted.schema}"
+    elif hasattr(wanted, "to_pylist") and found.type != wanted.type:
+        return place, f"has the type {found.type}", f"{wanted.type}"
+    if not hasattr(wanted, "to_pylist"):
+        return NotImplemented
+    if found.equals(wanted):
+        return None
+    return _difference(found.to_pylist(), wanted.to_pylist(), place, seen)
+
+
+def _dataset(found: Any, wanted: Any, place: str, seen: Seen) -> Any:
+    # Of `datasets`: what a data set is is its table, seen through its indices, and these.
+    if not hasattr(wanted, "_fingerprint") or not hasattr(wanted, "_indices"):
+        return NotImplemented
+    for name in ("_fingerprint", "features", "format", "split", "info"):
+        difference = _difference(
+            getattr(found, name), getattr(wanted, name), f"{place}.{name}", seen
+        )
+        if difference is not None:
+            return difference
+    if found.num_rows != wanted.num_rows:
+        return place, f"has {found.num_rows} rows", f"{wanted.num_rows}"
+    left, right = (each.with_format("arrow") for each in (found, wanted))
+    for begin in range(0, wanted.num_rows, 1000):
+        rows = slice(begin, begin + 1000)
+        difference = _arrow(left[rows], right[rows], f"{place}[{begin}:]", seen)
+        if difference is not None:
+            return difference
+    return None
+
+
+_COMPARISONS: dict[str, Callable[[Any, Any, str, Seen], Any]] = {
+    "numpy": _arrays,
+    "torch": _arrays,
+    "pyarrow": _arrow,
+    "datasets": _dataset,
+}

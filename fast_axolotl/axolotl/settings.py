@@ -1,0 +1,44 @@
+"""What the YAML of the running Axolotl command says about fast-axolotl."""
+
+from typing import NamedTuple
+
+
+class Settings(NamedTuple):
+    """The keys of the plugin that the seams look at.
+
+    Attributes:
+        rust_streaming: `dataset_use_rust_streaming`; None where the file's size and
+            `sequence_len` decide.
+        sequence_len: `sequence_len`, if there is one.
+        plugin: whether the plugin is in the YAML: nothing engages by itself without it.
+    """
+
+    rust_streaming: bool | None = None
+    sequence_len: int | None = None
+    plugin: bool = False
+
+
+#: Unset, local files are read by Rust from this size on, or for longer sequences than this.
+STREAMING_BYTES = 1 << 30
+STREAMING_SEQUENCE_LEN = 10_000
+
+current = Settings()
+
+
+def use(settings: Settings) -> Settings:
+    """Replace the settings of the process; return those that held."""
+    global current
+    before, current = current, settings
+    return before
+
+
+def streams(size: int) -> bool:
+    """Return whether a local file of `size` bytes is read by Rust.
+
+    0.2.0's rule: as `dataset_use_rust_streaming` says; unset, files over 1 GB and runs with a
+    `sequence_len` over 10,000.
+    """
+    if current.rust_streaming is not None:
+        return current.rust_streaming
+    long = (current.sequence_len or 0) > STREAMING_SEQUENCE_LEN
+    return current.plugin and (long or size > STREAMING_BYTES)
