@@ -59,10 +59,7 @@ impl Source {
 impl Input {
     /// Puts something between the content and whoever reads it: what was read before, a decoder.
     #[must_use]
-    pub fn map(
-        mut self,
-        wrap: impl FnOnce(Box<dyn Read + Send>) -> Box<dyn Read + Send>,
-    ) -> Input {
+    pub fn map(mut self, wrap: impl FnOnce(Box<dyn Read + Send>) -> Box<dyn Read + Send>) -> Input {
         self.reader = wrap(self.reader);
         self
     }

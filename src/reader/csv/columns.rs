@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder, LargeStringBuilder, UInt64Builder};
+use arrow_array::builder::{
+    BooleanBuilder, Float64Builder, Int64Builder, LargeStringBuilder, UInt64Builder,
+};
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, SchemaRef};
@@ -270,9 +272,8 @@ impl<'a> Build<'a> {
 
     fn contradiction(&self, bad: Bad) -> ReadError {
         let target = self.layout.columns.get(bad.column).and_then(Option::as_ref);
-        let (name, wanted) = target.map_or(("", &DataType::Null), |target| {
-            (target.name.as_str(), &target.data_type)
-        });
+        let (name, wanted) = target
+            .map_or(("", &DataType::Null), |target| (target.name.as_str(), &target.data_type));
         let message = format!("expected {wanted}, found {}", bad.message);
         let error =
             if self.layout.guessed { ReadError::late(message) } else { ReadError::schema(message) };

@@ -4,8 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 /// Names as pandas makes them unique: an empty one becomes `Unnamed: 2`, a second `a` becomes `a.1`.
 pub(super) fn unique(names: Vec<String>) -> Vec<String> {
-    let empty: Vec<usize> =
-        names.iter().enumerate().filter(|(_, name)| name.is_empty()).map(|(index, _)| index).collect();
+    let empty: Vec<usize> = names
+        .iter()
+        .enumerate()
+        .filter(|(_, name)| name.is_empty())
+        .map(|(index, _)| index)
+        .collect();
     let mut names = names;
     for index in &empty {
         if let Some(name) = names.get_mut(*index) {

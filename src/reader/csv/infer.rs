@@ -77,7 +77,8 @@ impl Default for Guess {
 pub(super) fn boolean(text: &[u8], words: &Words) -> Option<bool> {
     if text.eq_ignore_ascii_case(b"true") || words.yes.iter().any(|word| word.as_bytes() == text) {
         Some(true)
-    } else if text.eq_ignore_ascii_case(b"false") || words.no.iter().any(|word| word.as_bytes() == text)
+    } else if text.eq_ignore_ascii_case(b"false")
+        || words.no.iter().any(|word| word.as_bytes() == text)
     {
         Some(false)
     } else {
@@ -137,7 +138,8 @@ impl Guess {
         if self.floats || self.whole {
             match numbers::float64(text) {
                 Some(value) => {
-                    let whole = numbers::integral(value).and_then(|value| i64::try_from(value).ok());
+                    let whole =
+                        numbers::integral(value).and_then(|value| i64::try_from(value).ok());
                     self.whole &= whole.is_some();
                 }
                 None => (self.floats, self.whole) = (false, false),
@@ -236,13 +238,7 @@ pub(super) struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    pub fn new(
-        columns: usize,
-        width: usize,
-        words: &'a Words,
-        skip_long: bool,
-        rows: u64,
-    ) -> Self {
+    pub fn new(columns: usize, width: usize, words: &'a Words, skip_long: bool, rows: u64) -> Self {
         Look {
             guesses: vec![Guess::default(); columns],
             words,

@@ -6,8 +6,8 @@ use super::numbers;
 
 /// What pandas counts as missing unless told otherwise.
 const DEFAULT: [&str; 19] = [
-    "-1.#IND", "1.#QNAN", "1.#IND", "-1.#QNAN", "#N/A N/A", "#N/A", "N/A", "n/a", "NA", "<NA>", "#NA",
-    "NULL", "null", "NaN", "-NaN", "nan", "-nan", "", "None",
+    "-1.#IND", "1.#QNAN", "1.#IND", "-1.#QNAN", "#N/A N/A", "#N/A", "N/A", "n/a", "NA", "<NA>",
+    "#NA", "NULL", "null", "NaN", "-NaN", "nan", "-nan", "", "None",
 ];
 
 /// Tells missing values from others.

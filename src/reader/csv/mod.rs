@@ -90,7 +90,8 @@ impl Csv {
     fn start(&self, file: &Source, scan: &Scan) -> Result<(Prelude, Input, Ahead)> {
         let mut content: Option<Box<dyn std::io::Read + Send>> = None;
         let input = file.input(&scan.progress)?.map(|input| {
-            content = Some(encoding::transcode(input, self.options.encoding, self.options.on_error));
+            content =
+                Some(encoding::transcode(input, self.options.encoding, self.options.on_error));
             Box::new(std::io::empty())
         });
         let mut ahead = Ahead::new(content.unwrap_or_else(|| Box::new(std::io::empty())));
@@ -158,7 +159,8 @@ impl Csv {
             records.forget(end);
             // Damage is met again, with its place, when the rows before it have been read.
             let (text, damage) = encoding::sound_part(part, self.options.on_error);
-            let whole = tokenize(&self.options.dialect, whole_lines(&text, damage.is_some()), &mut look);
+            let whole =
+                tokenize(&self.options.dialect, whole_lines(&text, damage.is_some()), &mut look);
             if last || damage.is_some() || whole.is_err() || look.stopped() {
                 break;
             }
@@ -258,7 +260,8 @@ impl Csv {
             .collect();
         let foreign = used.iter().filter_map(|index| names.get(*index));
         if !given
-            && let Some(name) = foreign.into_iter().find(|name| schema.field_with_name(name).is_err())
+            && let Some(name) =
+                foreign.into_iter().find(|name| schema.field_with_name(name).is_err())
         {
             return Err(ReadError::schema(format!(
                 "column {name:?} is not in the schema of the first file: {}",

@@ -159,7 +159,9 @@ mod tests {
 
     #[test]
     fn what_is_no_int() {
-        for text in ["", "-", "+", "--5", "+-5", "- 5", "5-", "5.", "0x10", "1_0", "5\u{a0}", "٣", " "] {
+        for text in
+            ["", "-", "+", "--5", "+-5", "- 5", "5-", "5.", "0x10", "1_0", "5\u{a0}", "٣", " "]
+        {
             assert_eq!(int64(text.as_bytes()), Err(NotInt::Invalid), "{text:?}");
         }
         for text in ["9223372036854775808", "-9223372036854775809", "99999999999999999999"] {
@@ -197,8 +199,29 @@ mod tests {
             assert_eq!(float64(text.as_bytes()), Some(value), "{text:?}");
         }
         for text in [
-            "", "-", ".", "+", "--5", "+-5", "1e", "1e+", ".e5", "nan", "NaN", "-nan", "infi", " inf",
-            "Infinity ", "0x10", "1_0", "1d5", "1f", "1 .5", "1..5", "1.5e5.5", "1e 5",
+            "",
+            "-",
+            ".",
+            "+",
+            "--5",
+            "+-5",
+            "1e",
+            "1e+",
+            ".e5",
+            "nan",
+            "NaN",
+            "-nan",
+            "infi",
+            " inf",
+            "Infinity ",
+            "0x10",
+            "1_0",
+            "1d5",
+            "1f",
+            "1 .5",
+            "1..5",
+            "1.5e5.5",
+            "1e 5",
         ] {
             assert_eq!(float64(text.as_bytes()), None, "{text:?}");
         }

@@ -237,8 +237,9 @@ fn use_columns(options: &mut Options) -> Result<Option<UseColumns>> {
 fn skip_rows(options: &mut Options) -> Result<usize> {
     match options.take("skiprows") {
         None | Some(Value::None) => Ok(0),
-        Some(Value::Int(rows)) => usize::try_from(rows)
-            .map_err(|_| ReadError::request("skiprows must not be negative")),
+        Some(Value::Int(rows)) => {
+            usize::try_from(rows).map_err(|_| ReadError::request("skiprows must not be negative"))
+        }
         Some(other) => Err(unsupported("skiprows", &other)),
     }
 }

@@ -28,7 +28,9 @@ enum Finder {
 impl Records {
     pub fn new(dialect: &Dialect) -> Self {
         let finder = match dialect.quote {
-            Some(quote) if dialect.is_plain() => Finder::Plain { delimiter: dialect.delimiter, quote },
+            Some(quote) if dialect.is_plain() => {
+                Finder::Plain { delimiter: dialect.delimiter, quote }
+            }
             _ => Finder::Any(Box::new(Machine::new(dialect))),
         };
         Records { finder, at: 0, start: 0, in_quotes: false }
@@ -89,7 +91,8 @@ impl Records {
                 Some(byte) if *byte == quote => {
                     // Only at the start of a field; anywhere else it is text.
                     let first = at == self.start
-                        || at.checked_sub(1).and_then(|before| data.get(before)) == Some(&delimiter);
+                        || at.checked_sub(1).and_then(|before| data.get(before))
+                            == Some(&delimiter);
                     self.in_quotes = first;
                     self.at = at + 1;
                 }

@@ -32,7 +32,11 @@ pub(super) struct Unclosed {
 }
 
 /// Hands all records of `text` to `sink`; the last one may lack its line end.
-pub(super) fn tokenize<S: Sink>(dialect: &Dialect, text: &str, sink: &mut S) -> Result<(), Unclosed> {
+pub(super) fn tokenize<S: Sink>(
+    dialect: &Dialect,
+    text: &str,
+    sink: &mut S,
+) -> Result<(), Unclosed> {
     match dialect.quote {
         Some(quote) if dialect.is_plain() && sink.wants_whole_records().is_none() => {
             Plain { text, bytes: text.as_bytes(), delimiter: dialect.delimiter, quote }.run(sink)

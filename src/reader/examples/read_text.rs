@@ -16,7 +16,8 @@ fn main() -> Result<()> {
         arguments.get(index).and_then(|text| text.parse().ok()).unwrap_or(otherwise)
     };
     let path = arguments.first().cloned().unwrap_or_default();
-    let infer = if arguments.iter().any(|word| word == "full") { Infer::Full } else { Infer::First };
+    let infer =
+        if arguments.iter().any(|word| word == "full") { Infer::Full } else { Infer::First };
     let scan =
         Scan { threads: number(1, 2), batch_size: number(2, 1024), infer, ..Scan::default() };
     let format: Box<dyn Format> = if path.contains(".txt") {
@@ -41,7 +42,8 @@ fn main() -> Result<()> {
             batches += 1;
             for column in batch.columns() {
                 for buffer in column.to_data().buffers() {
-                    touched += buffer.iter().step_by(4096).map(|byte| u64::from(*byte)).sum::<u64>();
+                    touched +=
+                        buffer.iter().step_by(4096).map(|byte| u64::from(*byte)).sum::<u64>();
                 }
             }
         }

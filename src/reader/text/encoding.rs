@@ -84,9 +84,7 @@ pub(crate) fn utf8(data: &[u8], on_error: OnError) -> Result<Cow<'_, str>> {
             Err(error) => Err(invalid(data, error.valid_up_to(), error.error_len().is_none())),
         },
         OnError::Replace => Ok(String::from_utf8_lossy(data)),
-        OnError::Ignore => {
-            Ok(Cow::Owned(data.utf8_chunks().map(|chunk| chunk.valid()).collect()))
-        }
+        OnError::Ignore => Ok(Cow::Owned(data.utf8_chunks().map(|chunk| chunk.valid()).collect())),
     }
 }
 
@@ -124,16 +122,23 @@ pub(crate) fn transcode(
         Encoding::Utf8Sig => State::Mark,
         Encoding::Ascii => State::Ascii,
         Encoding::Latin1 => State::Latin1,
-        Encoding::Windows1252 => {
-            State::Decoder(WINDOWS_1252.new_decoder_without_bom_handling())
-        }
+        Encoding::Windows1252 => State::Decoder(WINDOWS_1252.new_decoder_without_bom_handling()),
         Encoding::Utf16 => State::Utf16,
         Encoding::Utf16Le => State::Decoder(UTF_16LE.new_decoder_without_bom_handling()),
         Encoding::Utf16Be => State::Decoder(UTF_16BE.new_decoder_without_bom_handling()),
     };
     let windows = encoding == Encoding::Windows1252;
     let raw = vec![0; 64 << 10];
-    Box::new(Transcoder { input, state, on_error, windows, raw, text: Vec::new(), at: 0, position: 0 })
+    Box::new(Transcoder {
+        input,
+        state,
+        on_error,
+        windows,
+        raw,
+        text: Vec::new(),
+        at: 0,
+        position: 0,
+    })
 }
 
 enum State {
@@ -264,7 +269,8 @@ impl Transcoder {
         match self.on_error {
             OnError::Strict => {
                 let at = self.position + index as u64;
-                let message = format!("byte {at} of the file can't be decoded in the encoding given");
+                let message =
+                    format!("byte {at} of the file can't be decoded in the encoding given");
                 Err(io::Error::new(io::ErrorKind::InvalidData, message))
             }
             OnError::Replace => {
@@ -295,7 +301,6 @@ impl Transcoder {
         }
     }
 }
-
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

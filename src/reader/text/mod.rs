@@ -24,7 +24,9 @@ use newlines::{Unify, line_end};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rows {
     /// A line; with its end, as LF, where asked for.
-    Lines { ends: bool },
+    Lines {
+        ends: bool,
+    },
     /// What stands between two line ends in a row, where it isn't empty.
     Paragraphs,
     Document,
@@ -98,7 +100,8 @@ impl Format for Text {
             let input = encoding::transcode(input, encoding, on_error);
             if unify { Box::new(Unify::new(input)) } else { input }
         });
-        let splitter = Split { rows: self.rows, batch_rows: scan.batch_size, at: 0, count: 0, end: 0 };
+        let splitter =
+            Split { rows: self.rows, batch_rows: scan.batch_size, at: 0, count: 0, end: 0 };
         let parser = Parse {
             rows: self.rows,
             on_error,
@@ -109,7 +112,9 @@ impl Format for Text {
             Pipeline::new(file.path(), input, Vec::new(), Box::new(splitter), parser, scan);
         let blocks = Blocks::new(Arc::clone(&schema), pipeline);
         Ok(match self.rows {
-            Rows::Document => Box::new(OneRow { blocks: Some(Box::new(blocks)), schema, seen: false }),
+            Rows::Document => {
+                Box::new(OneRow { blocks: Some(Box::new(blocks)), schema, seen: false })
+            }
             _ => Box::new(blocks),
         })
     }
@@ -171,7 +176,9 @@ impl Split {
         while let Some((_, end)) = line_end(data, self.at, true) {
             (self.at, self.end) = (end, end);
             self.count += 1;
-            if self.count.is_multiple_of(self.batch_rows) && (end >= ENOUGH || data.len() < 2 * ENOUGH) {
+            if self.count.is_multiple_of(self.batch_rows)
+                && (end >= ENOUGH || data.len() < 2 * ENOUGH)
+            {
                 return self.take(end);
             }
         }
@@ -179,7 +186,8 @@ impl Split {
             return self.take(self.end);
         }
         // A CR that is the last byte is looked at again.
-        self.at = if data.last() == Some(&b'\r') { data.len() - 1 } else { data.len() }.max(self.end);
+        self.at =
+            if data.last() == Some(&b'\r') { data.len() - 1 } else { data.len() }.max(self.end);
         None
     }
 
@@ -206,10 +214,12 @@ impl Splitter for Split {
 
     fn split_rest(&mut self, data: &[u8]) -> Result<Option<usize>> {
         let split = self.split(data, data.len())?;
-        Ok(split.or_else(|| (self.end > 0).then(|| self.end).and_then(|end| {
-            self.at = self.at.max(end);
-            self.take(end)
-        })))
+        Ok(split.or_else(|| {
+            (self.end > 0).then(|| self.end).and_then(|end| {
+                self.at = self.at.max(end);
+                self.take(end)
+            })
+        }))
     }
 }
 
