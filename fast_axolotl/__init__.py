@@ -8,14 +8,23 @@ from .formats import detect_format, list_supported_formats
 from .hashing import deduplicate_indices, parallel_hash_rows
 from .packing import concatenate_and_pack, pack_sequences
 from .padding import create_padding_mask, pad_sequences
+from .streaming import (
+    RustStreamingDataset,
+    create_rust_streaming_dataset,
+    open_dataset,
+    should_use_rust_streaming,
+    streaming_dataset_reader,
+)
 
 __version__ = "0.3.0"
 
 __all__ = [
     "RUST_AVAILABLE",
+    "RustStreamingDataset",
     "__version__",
     "concatenate_and_pack",
     "create_padding_mask",
+    "create_rust_streaming_dataset",
     "deduplicate_indices",
     "detect_format",
     "dispatch_mode",
@@ -28,12 +37,15 @@ __all__ = [
     "install",
     "is_available",
     "list_supported_formats",
+    "open_dataset",
     "pack_sequences",
     "pad_sequences",
     "parallel_hash_rows",
     "reset_stats",
+    "should_use_rust_streaming",
     "stats",
     "stats_enabled",
+    "streaming_dataset_reader",
     "uninstall",
 ]
 

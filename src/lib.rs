@@ -17,6 +17,12 @@ use crate::py::small_ints::check_digits;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use crate::py::reader::{
+        ArrowSchema, Batch, Batches, Files, detect_file, is_saved_dataset, open_files,
+        saved_dataset,
+    };
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();

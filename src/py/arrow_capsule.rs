@@ -8,11 +8,14 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::Arc;
 
 use arrow_array::ffi::from_ffi;
 use arrow_data::ArrayData;
 use arrow_data::ffi::FFI_ArrowArray;
+use arrow_schema::SchemaRef;
 use arrow_schema::ffi::FFI_ArrowSchema;
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
@@ -97,6 +100,29 @@ pub fn import(
         Some(imported) => Ok(Some(imported)),
         None => Err(invalid()?),
     }
+}
+
+/// The schema that `value` offers.
+pub fn import_schema(value: &Bound<'_, PyAny>) -> PyResult<SchemaRef> {
+    let py = value.py();
+    let wrong = || {
+        let kind = value.get_type();
+        PyTypeError::new_err(format!("schema must be an Arrow schema, not {kind}"))
+    };
+    if !value.hasattr(intern!(py, "__arrow_c_schema__"))? {
+        return Err(wrong());
+    }
+    let capsule = value.call_method0(intern!(py, "__arrow_c_schema__"))?;
+    let pointer = pointer::<FFI_ArrowSchema>(&capsule, c"arrow_schema").ok_or_else(wrong)?;
+    // SAFETY: a capsule of this name holds this struct, which lives as long as the capsule; a used one
+    // has no format and is refused.
+    let schema = unsafe {
+        if (*pointer.cast::<Schema>()).release.is_none() {
+            return Err(wrong());
+        }
+        arrow_schema::Schema::try_from(&*pointer)
+    };
+    schema.map(Arc::new).map_err(|error| PyTypeError::new_err(error.to_string()))
 }
 
 /// An error of the kinds that say "not valid" is ours to word; any other comes through.

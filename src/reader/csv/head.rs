@@ -57,6 +57,12 @@ impl Ahead {
         self.at = (self.at + count).min(self.data.len());
     }
 
+    /// Forgets what was skipped: it will not be read.
+    pub fn discard(&mut self) {
+        self.data.drain(..self.at);
+        self.at = 0;
+    }
+
     fn take_error(&mut self) -> Option<ReadError> {
         self.error.take().map(ReadError::from)
     }

@@ -24,6 +24,7 @@ mod tokenize;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -47,7 +48,7 @@ use tokenize::tokenize;
 #[derive(Debug)]
 pub struct Csv {
     options: CsvOptions,
-    /// A file whose head was looked at to infer the schema: it need not be read again.
+    /// A compressed file whose head was looked at to infer the schema: it need not be decompressed again.
     opened: Mutex<Option<Opened>>,
 }
 
@@ -130,9 +131,10 @@ impl Csv {
         self.options.use_columns.is_none().then_some(names.len())
     }
 
-    /// Kinds from the head of a file, which stays open if its head isn't long.
+    /// Kinds from the head of a file, which stays open if it is compressed and its head isn't long.
     fn look(&self, file: &Source, scan: &Scan) -> Result<Kinds> {
         const KEPT: usize = 24 << 20;
+        let read_before = scan.progress.bytes.load(Ordering::Relaxed);
         let (prelude, input, mut ahead) = self.start(file, scan)?;
         let used = self.used(&prelude.names).map_err(|error| error.in_file(file.path()))?;
         let width = self.most_fields(&prelude.names).unwrap_or(usize::MAX);
@@ -141,7 +143,7 @@ impl Csv {
         let mut look = Look::new(prelude.names.len(), width, words, self.options.skip_long, rows);
         let mut records = Records::new(&self.options.dialect);
         let mut looked = 0;
-        let mut dropped = false;
+        let mut keep = input.compression.is_some();
         while !look.is_done() {
             scan.check()?;
             let pending = ahead.data().get(looked..).unwrap_or_default();
@@ -165,9 +167,10 @@ impl Csv {
                 break;
             }
             looked += end;
-            if looked > KEPT {
-                dropped = true;
+            keep = keep && looked < KEPT;
+            if !keep {
                 ahead.skip(looked);
+                ahead.discard();
                 looked = 0;
             }
             if end == 0 {
@@ -183,11 +186,13 @@ impl Csv {
             Some((prelude.names.get(*index)?.clone(), guess.kind()))
         });
         let kinds = kinds.collect();
-        if !dropped {
+        if keep {
             let input = head::resume(input, ahead);
             let path = file.path().to_owned();
             *self.opened.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(Opened { path, prelude, input });
+        } else {
+            scan.progress.bytes.store(read_before, Ordering::Relaxed);
         }
         Ok(kinds)
     }

@@ -1,0 +1,24 @@
+"""The streaming reader: files of every format as exact record batches, in bounded memory."""
+
+from .errors import DamagedFileError, ReaderError, SchemaError, TooLargeError
+from .reader import Progress, Reader, open_dataset
+from .rows import (
+    RustStreamingDataset,
+    create_rust_streaming_dataset,
+    should_use_rust_streaming,
+    streaming_dataset_reader,
+)
+
+__all__ = [
+    "DamagedFileError",
+    "Progress",
+    "Reader",
+    "ReaderError",
+    "RustStreamingDataset",
+    "SchemaError",
+    "TooLargeError",
+    "create_rust_streaming_dataset",
+    "open_dataset",
+    "should_use_rust_streaming",
+    "streaming_dataset_reader",
+]

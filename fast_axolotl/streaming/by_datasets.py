@@ -1,0 +1,121 @@
+"""CSV and text files by the builders of `datasets` themselves.
+
+For the options that the Rust reader leaves to pandas and to Python's codecs: the rows are theirs by
+construction, and still come a chunk at a time.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_SEPARATORS = {"tsv": "\t"}
+
+
+def read_file(
+    kind: str,
+    path: str,
+    options: dict[str, Any],
+    schema: "pa.Schema | None" = None,
+    given: bool = False,
+) -> "pa.RecordBatchReader":
+    """Return the batches that `datasets` reads from one file.
+
+    Args:
+        kind: "csv", "tsv" or "text".
+        path: The file; gzip and zstd are told by its content.
+        options: The options of the builder.
+        schema: The schema to read with; else that of the first chunk.
+        given: Whether it is the user's, who gets what `features=` would give; one that was found in
+            a first chunk is what later chunks are cast to.
+
+    Returns:
+        A stream of record batches, one for each chunk.
+
+    Raises:
+        ValueError: An option does not exist, or the file can't be read with these options.
+    """
+    import pyarrow as pa
+
+    features = schema if given else None
+    tables = _tables(kind, path, dict(options), features)
+    first = next(tables, None)
+    if schema is None:
+        schema = pa.schema([]) if first is None else first.schema.remove_metadata()
+    return pa.RecordBatchReader.from_batches(schema, _batches(first, tables, schema))
+
+
+def _batches(
+    first: "pa.Table | None", tables: "Iterator[pa.Table]", schema: "pa.Schema"
+) -> "Iterator[pa.RecordBatch]":
+    from datasets.table import table_cast
+
+    while first is not None:
+        # As the builder's writer does with all that comes after the first chunk.
+        yield from table_cast(first, schema).to_batches()
+        first = next(tables, None)
+
+
+def _tables(
+    kind: str, path: str, options: dict[str, Any], schema: "pa.Schema | None"
+) -> "Iterator[pa.Table]":
+    builder = _builder(kind, options, schema)
+    with contextlib.ExitStack() as stack:
+        file = _content(path, stack, text=kind == "text")
+        for _, table in builder._generate_tables([path], [[file]]):
+            yield table
+
+
+def _builder(kind: str, options: dict[str, Any], schema: "pa.Schema | None") -> Any:
+    import datasets
+    from datasets.packaged_modules.csv.csv import Csv, CsvConfig
+    from datasets.packaged_modules.text.text import Text, TextConfig
+
+    features: datasets.Features | None = None
+    if schema is not None:
+        features = datasets.Features.from_arrow_schema(schema)
+    config: Any
+    if kind == "text":
+        config, builder = TextConfig(features=features, **options), Text.__new__(Text)
+    else:
+        if kind in _SEPARATORS:
+            options.setdefault("sep", _SEPARATORS[kind])
+        config, builder = CsvConfig(features=features, **options), Csv.__new__(Csv)
+    builder.config = config
+    return builder
+
+
+def _content(path: str, stack: contextlib.ExitStack, *, text: bool) -> Any:
+    with Path(path).open("rb") as file:
+        head = file.read(4)
+    content: Any
+    if head.startswith(_GZIP):
+        import gzip
+
+        content = stack.enter_context(gzip.GzipFile(path, "rb"))
+    elif head == _ZSTD:
+        import zstandard
+
+        stored = stack.enter_context(io.FileIO(path))
+        raw = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
+        content = stack.enter_context(io.BufferedReader(raw, 1 << 20))
+    else:
+        return path
+    if not text:
+        return content
+    # The builder opens a text file by its name.
+    import os
+    import shutil
+    import tempfile
+
+    handle, name = tempfile.mkstemp(suffix=".txt")
+    stack.callback(os.unlink, name)
+    with os.fdopen(handle, "wb") as plain:
+        shutil.copyfileobj(content, plain)
+    return name

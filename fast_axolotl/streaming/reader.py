@@ -1,0 +1,353 @@
+"""`open_dataset` and the `Reader` that it returns."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .sources import Files, Source, find
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import datasets
+    import pyarrow as pa
+
+    from .. import _core
+
+
+class Progress(NamedTuple):
+    """How far a reader has come."""
+
+    rows: int
+    #: Bytes read of the files, as they are stored.
+    bytes: int
+    total_bytes: int
+
+    @property
+    def share(self) -> float:
+        """The share of the files that was read, between 0 and 1."""
+        return min(1.0, self.bytes / self.total_bytes) if self.total_bytes else 1.0
+
+
+class Spec(NamedTuple):
+    """All that it takes to open the same files again, in another process too."""
+
+    files: Files
+    columns: list[str] | None
+    batch_size: int
+    num_threads: int
+    infer: str
+    options: dict[str, Any]
+    #: An Arrow schema, or anything that offers one.
+    schema: Any
+    filters: Any
+
+
+def open_dataset(
+    source: Source,
+    *,
+    format: str | None = None,  # noqa: A002
+    columns: Sequence[str] | None = None,
+    batch_size: int = 1000,
+    num_threads: int = 0,
+    schema: "pa.Schema | datasets.Features | None" = None,
+    infer: str = "first",
+    filters: Any = None,
+    split: str | None = None,
+    progress: "bool | Callable[[Progress], object]" = False,
+    **options: Any,
+) -> "Reader":
+    """Open files of any supported format, to be read as record batches.
+
+    Args:
+        source: A path, a glob pattern, a folder, a folder saved by `datasets`, or a list of these.
+        format: One of `list_supported_formats()`; else name and content tell.
+        columns: The columns to read, in this order. Others are not decoded.
+        batch_size: Rows of a batch. The last batch may have fewer.
+        num_threads: Threads to use; 0 for as many as this process may use.
+        schema: An Arrow schema or `datasets.Features` to read with, instead of finding one.
+        infer: "first" finds types from the head of the first file; "full" reads all of them
+            once before.
+        filters: Rows to keep: a list of tuples (or a list of such lists) or a pyarrow expression,
+            as `pyarrow.parquet` takes them.
+        split: Which split of a saved DatasetDict; "train" if it has one.
+        progress: True for a progress bar, or a function that is called with a `Progress`.
+        **options: The options of the builder that `datasets` has for the format, with the same
+            names and meanings.
+
+    Returns:
+        A `Reader`.
+
+    Raises:
+        OSError: A file is missing or unreadable: the matching subclass, a `RuntimeError` too.
+        ReaderError: A file is damaged, or contradicts the schema (a `ValueError`).
+        ValueError: An option or a column does not exist, or the format is unknown.
+        ImportError: The Rust extension is not available.
+    """
+    _core_or_raise()
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool):
+        raise TypeError(f"batch_size must be an int, not {type(batch_size).__name__}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if num_threads < 0:
+        raise ValueError(f"num_threads must be at least 0, got {num_threads}")
+    features = options.pop("features", None)
+    if features is not None:
+        if schema is not None:
+            raise ValueError("schema and features say the same thing: give one of them")
+        schema = features
+    if schema is not None and hasattr(schema, "arrow_schema"):
+        schema = schema.arrow_schema
+    on_bad_files = options.pop("on_bad_files", "error") or "error"
+    files = find(source, format, split)
+    if on_bad_files != "error":
+        files = _without_bad_files(files, on_bad_files)
+    names = None if columns is None else [str(name) for name in columns]
+    spec = Spec(files, names, batch_size, num_threads, infer, options, schema, filters)
+    return Reader(spec, progress)
+
+
+def _core_or_raise() -> "_core":  # type: ignore[valid-type]
+    from .. import _native
+
+    if _native.core is None:
+        raise ImportError(f"the reader needs the Rust extension: {_native.UNAVAILABLE}")
+    return _native.core
+
+
+def _without_bad_files(files: Files, policy: str) -> Files:
+    if policy not in ("warn", "skip"):
+        raise ValueError(f"on_bad_files must be 'error', 'warn' or 'skip', not {policy!r}")
+    good = [path for path in files.paths if _opens(files._replace(paths=[path]), policy)]
+    if not good:
+        raise ValueError(f"none of the files can be read: {', '.join(files.paths)}")
+    return files._replace(paths=good)
+
+
+def _opens(files: Files, policy: str) -> bool:
+    try:
+        _open(Spec(files, None, 1, 1, "first", {}, None, None))
+    except (ValueError, OSError) as error:
+        if policy == "warn":
+            import logging
+
+            logging.getLogger("fast_axolotl.streaming").warning("left out: %s", error)
+        return False
+    return True
+
+
+def _open(spec: Spec) -> "_core.Files":
+    core: Any = _core_or_raise()
+    return core.open_files(  # type: ignore[no-any-return]
+        spec.files.format,
+        spec.files.paths,
+        columns=None if spec.filters is not None else spec.columns,
+        batch_size=spec.batch_size,
+        num_threads=spec.num_threads,
+        schema=spec.schema,
+        infer=spec.infer,
+        options=dict(spec.options),
+        features=spec.files.features,
+    )
+
+
+class Reader:
+    """Reads files as record batches of exactly `batch_size` rows (the last may be shorter).
+
+    Every iteration reads from the start. Batches are `pyarrow.RecordBatch` where pyarrow is
+    installed, else objects that any Arrow library takes through the PyCapsule interface. `pyarrow`,
+    `polars`, `duckdb` and `pandas` take the reader itself, without a copy.
+    """
+
+    def __init__(self, spec: Spec, progress: "bool | Callable[[Progress], object]" = False) -> None:
+        self._spec = spec
+        self._progress = progress
+        self._files = _open(spec)
+        self._open: list[_core.Batches] = []
+        self._closed = False
+        self._schema: pa.Schema | None = None
+
+    @property
+    def schema(self) -> "pa.Schema":
+        """The Arrow schema, with the features of `datasets` in its metadata, if known."""
+        if self._schema is None:
+            import pyarrow as pa
+
+            schema = pa.schema(self._files)
+            if self._spec.filters is not None and self._spec.columns is not None:
+                metadata = schema.metadata
+                schema = pa.schema([schema.field(name) for name in self._spec.columns])
+                schema = schema.with_metadata(metadata)
+            self._schema = schema
+        return self._schema
+
+    @property
+    def num_rows(self) -> int | None:
+        """The number of rows; None where it takes a scan to know it."""
+        return None if self._spec.filters is not None else self._files.num_rows()
+
+    @property
+    def files(self) -> list[str]:
+        """The files, in the order they are read."""
+        return list(self._spec.files.paths)
+
+    @property
+    def format(self) -> str:
+        """The name of the format."""
+        return self._spec.files.format
+
+    def __iter__(self) -> "Iterator[pa.RecordBatch]":
+        return self._watched(self.batches())
+
+    def batches(self, skip: int = 0) -> "Iterator[pa.RecordBatch]":
+        """Return the batches from row `skip` on."""
+        if self._spec.filters is not None:
+            from .filters import filtered
+
+            yield from filtered(self, self._spec, skip)
+            return
+        yield from self._unfiltered(skip)
+
+    def _unfiltered(self, skip: int) -> "Iterator[pa.RecordBatch]":
+        batches = self._start()
+        try:
+            if skip:
+                batches.skip(skip)
+            pyarrow = _pyarrow()
+            if pyarrow is None:
+                while (batch := batches.next_batch()) is not None:
+                    yield batch
+                return
+            stream = pyarrow.RecordBatchReader.from_stream(batches)
+            while True:
+                try:
+                    batch = stream.read_next_batch()
+                except StopIteration:
+                    return
+                except Exception:
+                    batches.raise_pending()
+                    raise
+                yield batch
+        finally:
+            self._stop(batches)
+
+    def dicts(self) -> Iterator[dict[str, list[Any]]]:
+        """Return the batches as dicts of lists, with the values of pyarrow's `to_pydict`."""
+        if self._spec.filters is not None:
+            for batch in self:
+                yield batch.to_pydict()
+            return
+        batches = self._start()
+        try:
+            while (found := batches.next_dict()) is not None:
+                yield found
+        finally:
+            self._stop(batches)
+
+    def to_pydict(self) -> dict[str, list[Any]]:
+        """Return all rows as one dict: column -> list."""
+        columns: dict[str, list[Any]] = {name: [] for name in self._names()}
+        for batch in self.dicts():
+            for name, values in batch.items():
+                columns[name].extend(values)
+        return columns
+
+    def _names(self) -> list[str]:
+        if self._spec.columns is not None:
+            return self._spec.columns
+        return self._files.column_names()
+
+    def read_all(self) -> "pa.Table":
+        """Return all rows as one table."""
+        import pyarrow as pa
+
+        return pa.Table.from_batches(self, self.schema)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the stream of batches, for any library that knows Arrow."""
+        if self._spec.filters is not None:
+            import pyarrow as pa
+
+            reader = pa.RecordBatchReader.from_batches(self.schema, self)
+            return reader.__arrow_c_stream__(requested_schema)
+        return self._start().__arrow_c_stream__(requested_schema)
+
+    def __arrow_c_schema__(self) -> object:
+        """Return the schema, for any library that knows Arrow."""
+        if self._spec.filters is not None:
+            return self.schema.__arrow_c_schema__()
+        return self._files.__arrow_c_schema__()
+
+    def to_iterable_dataset(self) -> "datasets.IterableDataset":
+        """Return a `datasets.IterableDataset` that reads these files.
+
+        Its features are known. Its `state_dict` resumes after any row. It has shards for the
+        workers of a DataLoader and for `split_dataset_by_node`: one for each file, or for each part
+        of a file where parts can be found without reading it.
+        """
+        from .iterable import to_iterable_dataset
+
+        return to_iterable_dataset(self)
+
+    def to_dataset(self, cache_dir: "str | os.PathLike[str] | None" = None) -> "datasets.Dataset":
+        """Return a `datasets.Dataset` of all rows, memory-mapped from the Hugging Face cache.
+
+        Args:
+            cache_dir: Where to keep it, instead of the cache of `datasets`.
+
+        Returns:
+            The dataset. Its fingerprint depends on the files (path, size, time of change) and on
+            how they are read; a second call finds what the first one wrote.
+        """
+        from .cached import to_dataset
+
+        return to_dataset(self, cache_dir)
+
+    def close(self) -> None:
+        """Stop all threads and close all files. The reader can't be used after that."""
+        self._closed = True
+        for batches in self._open:
+            batches.close()
+        self._open.clear()
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: "TracebackType | None",
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        files = self._spec.files
+        return f"<Reader of {len(files.paths)} {files.format} file(s): {', '.join(self._names())}>"
+
+    def _start(self) -> "_core.Batches":
+        if self._closed:
+            raise ValueError("the reader is closed")
+        batches = self._files.read()
+        self._open.append(batches)
+        return batches
+
+    def _stop(self, batches: "_core.Batches") -> None:
+        batches.close()
+        if batches in self._open:
+            self._open.remove(batches)
+
+    def _watched(self, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        if not self._progress:
+            return batches
+        from .progress import watched
+
+        return watched(batches, self._files, self._spec.files.size, self._progress)
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError:
+        return None
+    return pyarrow

@@ -1,0 +1,478 @@
+//! The streaming reader: files to Arrow batches, through the PyCapsule interface, or to lists.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arrow_array::ffi_stream::FFI_ArrowArrayStream;
+use arrow_array::{Array, RecordBatch, RecordBatchReader, StructArray};
+use arrow_data::ffi::FFI_ArrowArray;
+use arrow_schema::ffi::FFI_ArrowSchema;
+use arrow_schema::{ArrowError, Field, SchemaRef};
+use kernels::threads;
+use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyCapsule, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use reader::columnar::ipc::{Ipc, with_features};
+use reader::columnar::parquet::Parquet;
+use reader::columnar::saved;
+use reader::csv::Csv;
+use reader::dataset::{Dataset, Reader};
+use reader::error::{Cause, ReadError};
+use reader::format::{self, Kind};
+use reader::json::Json;
+use reader::options::{Options, Value};
+use reader::scan::{Format, Infer, Progress, Scan};
+use reader::source::Source;
+use reader::text::Text;
+
+use crate::py::arrow_capsule;
+use crate::py::arrow_values;
+use crate::py::list_emitter::GcPause;
+use crate::py::reader_errors::exception;
+
+/// How often Ctrl-C is looked for.
+const POLL: Duration = Duration::from_millis(50);
+
+type Pair<'py> = (Bound<'py, PyCapsule>, Bound<'py, PyCapsule>);
+
+/// Looks for signals now and then while Rust works, and keeps what a handler raised.
+struct Signals {
+    last: Mutex<Instant>,
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl Signals {
+    fn new() -> Arc<Self> {
+        Arc::new(Signals { last: Mutex::new(Instant::now()), raised: Mutex::new(None) })
+    }
+
+    fn interrupted(&self) -> bool {
+        let Ok(mut last) = self.last.try_lock() else { return false };
+        if last.elapsed() < POLL {
+            return false;
+        }
+        *last = Instant::now();
+        drop(last);
+        Python::try_attach(|py| match py.check_signals() {
+            Ok(()) => false,
+            Err(error) => {
+                *lock(&self.raised) = Some(error);
+                true
+            }
+        })
+        .unwrap_or(false)
+    }
+
+    fn exception(&self, py: Python<'_>, error: &ReadError) -> PyErr {
+        if matches!(error.cause, Cause::Interrupted)
+            && let Some(raised) = lock(&self.raised).take()
+        {
+            return raised;
+        }
+        exception(py, error)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Files of one format with one schema, as they are to be read.
+#[pyclass(module = "fast_axolotl._core", frozen)]
+pub struct Files {
+    dataset: Dataset,
+    progress: Arc<Progress>,
+    signals: Arc<Signals>,
+}
+
+/// Return the format of a file, by its content and its name.
+#[pyfunction]
+pub fn detect_file(py: Python<'_>, path: PathBuf) -> PyResult<&'static str> {
+    let kind = py.detach(|| format::detect(&Source::new(path)));
+    Ok(kind.map_err(|error| exception(py, &error))?.name())
+}
+
+/// Return whether `datasets` saved this folder.
+#[pyfunction]
+pub fn is_saved_dataset(path: PathBuf) -> bool {
+    saved::is_saved(&path)
+}
+
+/// Return the files of a saved dataset, its features as JSON, and the splits left out.
+#[pyfunction]
+#[pyo3(signature = (path, split))]
+pub fn saved_dataset(
+    py: Python<'_>,
+    path: PathBuf,
+    split: Option<String>,
+) -> PyResult<(Vec<PathBuf>, Option<String>, Vec<String>)> {
+    let saved = py.detach(|| saved::open(&path, split.as_deref()));
+    let saved = saved.map_err(|error| exception(py, &error))?;
+    Ok((saved.files, saved.features, saved.left_out))
+}
+
+/// Open files of one format; finds out their schema unless it is given.
+#[pyfunction]
+#[pyo3(signature = (format, paths, *, columns, batch_size, num_threads, schema, infer, options, features))]
+#[allow(clippy::too_many_arguments)] // keywords
+pub fn open_files(
+    py: Python<'_>,
+    format: &str,
+    paths: Vec<PathBuf>,
+    columns: Option<Vec<String>>,
+    batch_size: usize,
+    num_threads: usize,
+    schema: Option<&Bound<'_, PyAny>>,
+    infer: &str,
+    options: &Bound<'_, PyDict>,
+    features: Option<String>,
+) -> PyResult<Files> {
+    let schema = schema.map(arrow_capsule::import_schema).transpose()?;
+    let infer = match infer {
+        "first" => Infer::First,
+        "full" => Infer::Full,
+        other => {
+            let message = format!("infer must be 'first' or 'full', not {other:?}");
+            return Err(pyo3::exceptions::PyValueError::new_err(message));
+        }
+    };
+    let options = options_of(options)?;
+    let signals = Signals::new();
+    let progress = Arc::new(Progress::default());
+    let watched = Arc::clone(&signals);
+    let scan = Scan {
+        columns,
+        batch_size,
+        threads: threads::resolve(num_threads),
+        infer,
+        progress: Arc::clone(&progress),
+        interrupted: Arc::new(move || watched.interrupted()),
+        ..Scan::default()
+    };
+    let opened = py.detach(|| {
+        let format = format_of(Kind::from_name(format)?, options)?;
+        let files = paths.into_iter().map(Source::new).collect();
+        let dataset = Dataset::new(format, files, schema, scan)?;
+        let schema = with_features(dataset.full_schema(), features.as_deref());
+        Ok(dataset.with_schema(schema))
+    });
+    let dataset = opened.map_err(|error: ReadError| signals.exception(py, &error))?;
+    Ok(Files { dataset, progress, signals })
+}
+
+fn format_of(kind: Kind, options: Options) -> reader::error::Result<Arc<dyn Format>> {
+    Ok(match kind {
+        Kind::Parquet => Arc::new(Parquet::new(options)?),
+        Kind::Arrow | Kind::HfDataset => Arc::new(Ipc::new(options)?),
+        Kind::Json => Arc::new(Json::new(options)?),
+        Kind::Csv => Arc::new(Csv::new(options)?),
+        Kind::Tsv => Arc::new(Csv::tabs(options)?),
+        Kind::Text => Arc::new(Text::new(options)?),
+    })
+}
+
+#[pymethods]
+impl Files {
+    /// Rows of all files where they are known without reading them.
+    fn num_rows(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        let rows = py.detach(|| self.dataset.num_rows());
+        rows.map_err(|error| self.signals.exception(py, &error))
+    }
+
+    /// Bytes read of the files as they are stored.
+    fn bytes_read(&self) -> u64 {
+        self.progress.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The names of the columns that are read.
+    fn column_names(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        Ok(names(&self.schema(py)?))
+    }
+
+    /// The schema of all columns, those that are not read too.
+    fn full_schema(&self) -> ArrowSchema {
+        ArrowSchema { schema: Arc::clone(self.dataset.full_schema()) }
+    }
+
+    /// Start to read.
+    fn read(&self, py: Python<'_>) -> PyResult<Batches> {
+        let reader = py.detach(|| self.dataset.reader());
+        let reader = reader.map_err(|error| self.signals.exception(py, &error))?;
+        let schema = Arc::clone(reader.schema());
+        let state = State { reader: Some(reader), error: None, rows: 0 };
+        Ok(Batches {
+            state: Arc::new(Mutex::new(state)),
+            schema,
+            signals: Arc::clone(&self.signals),
+        })
+    }
+
+    /// The schema, for any library that knows Arrow.
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        export_schema(py, &self.schema(py)?)
+    }
+}
+
+impl Files {
+    fn schema(&self, py: Python<'_>) -> PyResult<SchemaRef> {
+        self.dataset.schema().map_err(|error| exception(py, &error))
+    }
+}
+
+/// A schema, for any library that knows Arrow.
+#[pyclass(module = "fast_axolotl._core", frozen)]
+pub struct ArrowSchema {
+    schema: SchemaRef,
+}
+
+#[pymethods]
+impl ArrowSchema {
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        export_schema(py, &self.schema)
+    }
+}
+
+fn names(schema: &SchemaRef) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
+}
+
+struct State {
+    reader: Option<Reader>,
+    /// What went wrong in a stream, whose consumer can't pass it on as what it is.
+    error: Option<ReadError>,
+    rows: u64,
+}
+
+impl State {
+    fn advance(&mut self) -> reader::error::Result<Option<RecordBatch>> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        let next = reader.advance();
+        match &next {
+            Ok(Some(batch)) => self.rows += batch.num_rows() as u64,
+            _ => self.reader = None,
+        }
+        next
+    }
+}
+
+/// The batches of some files, read once.
+#[pyclass(module = "fast_axolotl._core", frozen)]
+pub struct Batches {
+    state: Arc<Mutex<State>>,
+    schema: SchemaRef,
+    signals: Arc<Signals>,
+}
+
+#[pymethods]
+impl Batches {
+    /// The next batch; None after the last.
+    fn next_batch(&self, py: Python<'_>) -> PyResult<Option<Batch>> {
+        Ok(self.advance(py)?.map(|batch| Batch { batch }))
+    }
+
+    /// The next batch as a dict of lists; None after the last.
+    fn next_dict<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        self.advance(py)?.map(|batch| to_dict(py, &batch)).transpose()
+    }
+
+    /// Leave out up to `rows` rows; returns how many there were.
+    fn skip(&self, py: Python<'_>, rows: u64) -> PyResult<u64> {
+        let skipped = py.detach(|| match &mut lock(&self.state).reader {
+            Some(reader) => reader.skip(rows),
+            None => Ok(0),
+        });
+        skipped.map_err(|error| self.signals.exception(py, &error))
+    }
+
+    /// Rows given so far.
+    fn rows(&self, py: Python<'_>) -> u64 {
+        py.detach(|| lock(&self.state).rows)
+    }
+
+    /// Stop all threads and close all files.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| lock(&self.state).reader = None);
+    }
+
+    /// Raise what ended the stream, if anything did.
+    fn raise_pending(&self, py: Python<'_>) -> PyResult<()> {
+        match py.detach(|| lock(&self.state).error.take()) {
+            Some(error) => Err(self.signals.exception(py, &error)),
+            None => Ok(()),
+        }
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        export_schema(py, &self.schema)
+    }
+
+    /// What is left of the batches, for any library that knows Arrow.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        // Another schema than ours may be left to the consumer to cast to.
+        let _ = requested_schema;
+        let stream = Stream { state: Arc::clone(&self.state), schema: Arc::clone(&self.schema) };
+        let stream = FFI_ArrowArrayStream::new(Box::new(stream));
+        PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
+    }
+}
+
+impl Batches {
+    fn advance(&self, py: Python<'_>) -> PyResult<Option<RecordBatch>> {
+        let next = py.detach(|| lock(&self.state).advance());
+        next.map_err(|error| self.signals.exception(py, &error))
+    }
+}
+
+struct Stream {
+    state: Arc<Mutex<State>>,
+    schema: SchemaRef,
+}
+
+impl Iterator for Stream {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut state = lock(&self.state);
+        match state.advance() {
+            Ok(batch) => batch.map(Ok),
+            Err(error) => {
+                let message = error.to_string();
+                state.error = Some(error);
+                Some(Err(ArrowError::ExternalError(message.into())))
+            }
+        }
+    }
+}
+
+impl RecordBatchReader for Stream {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+/// A record batch that any library which knows Arrow can take, without a copy.
+#[pyclass(module = "fast_axolotl._core", frozen)]
+pub struct Batch {
+    batch: RecordBatch,
+}
+
+#[pymethods]
+impl Batch {
+    #[getter]
+    fn num_rows(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    #[getter]
+    fn column_names(&self) -> Vec<String> {
+        names(&self.batch.schema())
+    }
+
+    /// The batch as a dict of lists.
+    fn to_pydict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        to_dict(py, &self.batch)
+    }
+
+    /// A column as a list.
+    fn column<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        let schema = self.batch.schema();
+        let Some((index, field)) = schema.fields().find(name) else {
+            return Err(PyKeyError::new_err(name.to_owned()));
+        };
+        arrow_values::to_list(py, &**self.batch.column(index), field)
+    }
+
+    fn __len__(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        export_schema(py, &self.batch.schema())
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Pair<'py>> {
+        let _ = requested_schema;
+        let schema = export_schema(py, &self.batch.schema())?;
+        let array = StructArray::from(self.batch.clone());
+        let array = FFI_ArrowArray::new(&array.to_data());
+        Ok((schema, PyCapsule::new_with_value(py, array, c"arrow_array")?))
+    }
+}
+
+fn to_dict<'py>(py: Python<'py>, batch: &RecordBatch) -> PyResult<Bound<'py, PyDict>> {
+    let _pause = GcPause::new(py);
+    let dict = PyDict::new(py);
+    for (column, field) in batch.columns().iter().zip(batch.schema().fields()) {
+        dict.set_item(field.name(), arrow_values::to_list(py, &**column, field)?)?;
+    }
+    Ok(dict)
+}
+
+fn export_schema<'py>(py: Python<'py>, schema: &SchemaRef) -> PyResult<Bound<'py, PyCapsule>> {
+    let schema = FFI_ArrowSchema::try_from(schema.as_ref()).map_err(arrow_error)?;
+    PyCapsule::new_with_value(py, schema, c"arrow_schema")
+}
+
+/// A column as the two capsules of the C data interface.
+pub fn export_array<'py>(
+    py: Python<'py>,
+    column: &dyn Array,
+    field: &Field,
+) -> PyResult<Pair<'py>> {
+    let schema = FFI_ArrowSchema::try_from(field).map_err(arrow_error)?;
+    let array = FFI_ArrowArray::new(&column.to_data());
+    Ok((
+        PyCapsule::new_with_value(py, schema, c"arrow_schema")?,
+        PyCapsule::new_with_value(py, array, c"arrow_array")?,
+    ))
+}
+
+fn arrow_error(error: ArrowError) -> PyErr {
+    pyo3::exceptions::PyValueError::new_err(error.to_string())
+}
+
+fn options_of(options: &Bound<'_, PyDict>) -> PyResult<Options> {
+    let values = options.iter().map(|(name, value)| {
+        Ok((name.extract::<String>()?, value_of(&name.extract::<String>()?, &value)?))
+    });
+    Ok(Options::new(values.collect::<PyResult<_>>()?))
+}
+
+/// A Python value as plain data.
+fn value_of(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
+    Ok(if value.is_none() {
+        Value::None
+    } else if let Ok(value) = value.cast::<PyBool>() {
+        Value::Bool(value.is_true())
+    } else if value.is_instance_of::<PyInt>() {
+        Value::Int(value.extract()?)
+    } else if value.is_instance_of::<PyFloat>() {
+        Value::Float(value.extract()?)
+    } else if value.is_instance_of::<PyString>() {
+        Value::Str(value.extract()?)
+    } else if value.is_instance_of::<PyBytes>() {
+        Value::Bytes(value.extract()?)
+    } else if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
+        let items = value.try_iter()?.map(|item| value_of(name, &item?));
+        Value::List(items.collect::<PyResult<_>>()?)
+    } else if let Ok(value) = value.cast::<PyDict>() {
+        let items =
+            value.iter().map(|(key, item)| Ok((value_of(name, &key)?, value_of(name, &item)?)));
+        Value::Map(items.collect::<PyResult<_>>()?)
+    } else {
+        let kind = value.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("{name} must be plain data, not {kind}")));
+    })
+}
