@@ -123,6 +123,11 @@ impl Shape {
             return Ok(());
         }
         loop {
+            while let Some((length, _, b',')) = cursor.short_int() {
+                item.ints = true;
+                cursor.at += length + 1;
+                cursor.at += usize::from(cursor.peek() == Some(b' '));
+            }
             match cursor.next_byte() {
                 Some(b'0'..=b'9' | b'-') => item.observe_number(cursor)?,
                 _ => item.observe(cursor, depth + 1)?,
