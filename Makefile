@@ -96,6 +96,10 @@ python-test: build $(COMPAT) ## Test the package with the extension, and with it
 soak: build ## A million parity calls on examples that were not drawn before.
 	$(PYTEST) --hypothesis-profile soak --min-parity-calls 1000000 tests/test_parity_*.py
 
+.PHONY: fuzz
+fuzz: build ## Read 100,000 damaged files of all formats; what it finds is in build/fuzz.
+	$(BIN)/python tests/reader/fuzz.py --inputs 100000
+
 .PHONY: matrix
 matrix: $(VENV)/tools ## Build and test the wheel on every CPython 3.10 to 3.13 found.
 	found=$$(tools/pythons); test -n "$$found"; \

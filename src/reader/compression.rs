@@ -4,11 +4,13 @@
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use flate2::bufread::GzDecoder;
+use liblzma::bufread::XzDecoder;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compression {
     Gzip,
     Zstd,
+    Xz,
 }
 
 impl Compression {
@@ -16,14 +18,18 @@ impl Compression {
         match self {
             Compression::Gzip => "gzip",
             Compression::Zstd => "zstd",
+            Compression::Xz => "xz",
         }
     }
 }
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 /// A skippable frame: 0x184D2A50 to 0x184D2A5F, little-endian.
 const ZSTD_SKIPPABLE: &[u8] = &[0x2a, 0x4d, 0x18];
+/// Bytes that tell the compression.
+pub const HEAD_BYTES: u64 = 6;
 const STORED_BYTES: usize = 256 << 10;
 
 /// The compression that content with this head has.
@@ -33,6 +39,8 @@ pub fn detect(head: &[u8]) -> Option<Compression> {
         Some(Compression::Gzip)
     } else if head.starts_with(ZSTD) || skippable {
         Some(Compression::Zstd)
+    } else if head.starts_with(XZ) {
+        Some(Compression::Xz)
     } else {
         None
     }
@@ -42,8 +50,8 @@ pub fn detect(head: &[u8]) -> Option<Compression> {
 pub fn decompress(
     mut stored: impl Read + Send + 'static,
 ) -> io::Result<(Box<dyn Read + Send>, Option<Compression>)> {
-    let mut head = Vec::with_capacity(4);
-    stored.by_ref().take(4).read_to_end(&mut head)?;
+    let mut head = Vec::with_capacity(HEAD_BYTES as usize);
+    stored.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
     let compression = detect(&head);
     let whole = Cursor::new(head).chain(stored);
     let reader: Box<dyn Read + Send> = match compression {
@@ -54,6 +62,10 @@ pub fn decompress(
         Some(Compression::Zstd) => {
             let stored = BufReader::with_capacity(STORED_BYTES, whole);
             Box::new(Zstd { decoder: zstd::stream::read::Decoder::with_buffer(stored)? })
+        }
+        Some(Compression::Xz) => {
+            let stored = BufReader::with_capacity(STORED_BYTES, whole);
+            Box::new(Xz { decoder: XzDecoder::new_multi_decoder(stored) })
         }
     };
     Ok((reader, compression))
@@ -142,6 +154,20 @@ impl<R: BufRead> Read for Zstd<R> {
                 damaged("zstd: the file ends inside a frame: truncated")
             }
             _ => damaged(format!("zstd: {error}")),
+        })
+    }
+}
+
+struct Xz<R: BufRead> {
+    decoder: XzDecoder<R>,
+}
+
+impl<R: BufRead> Read for Xz<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(buffer).map_err(|error| match error.kind() {
+            _ if error.raw_os_error().is_some() => error,
+            io::ErrorKind::UnexpectedEof => damaged("xz: the file ends inside a stream: truncated"),
+            _ => damaged(format!("xz: {error}")),
         })
     }
 }

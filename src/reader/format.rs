@@ -40,7 +40,8 @@ pub const NAMES: [(&str, Kind); 15] = [
     ("pq", Kind::Parquet),
 ];
 
-const COMPRESSIONS: [(&str, Compression); 4] = [
+const COMPRESSIONS: [(&str, Compression); 5] = [
+    ("xz", Compression::Xz),
     ("gz", Compression::Gzip),
     ("gzip", Compression::Gzip),
     ("zst", Compression::Zstd),

@@ -37,10 +37,10 @@ pub fn map(source: &Source) -> Result<Bytes> {
 
 fn read_head(source: &Source) -> Result<Vec<u8>> {
     use std::io::Read;
-    let mut head = Vec::with_capacity(4);
+    let mut head = Vec::with_capacity(compression::HEAD_BYTES as usize);
     source
         .open()?
-        .take(4)
+        .take(compression::HEAD_BYTES)
         .read_to_end(&mut head)
         .map_err(|error| ReadError::from(error).in_file(source.path()))?;
     Ok(head)

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use crate::columnar::conform::{Conform, project};
 use crate::columnar::normal;
 use crate::columnar::parquet::merge;
+use crate::columnar::utf8;
 use crate::error::{ReadError, Result};
 use crate::guard::guarded;
 use crate::mapped;
@@ -78,6 +79,8 @@ impl Format for Ipc {
 struct Content {
     bytes: Buffer,
     schema: SchemaRef,
+    /// What the decoder is told: binaries for strings.
+    binary: SchemaRef,
     version: MetadataVersion,
     batches: Vec<Batch>,
     /// The dictionaries, and the first batch that they are for.
@@ -157,6 +160,7 @@ impl Content {
     fn new(bytes: &Bytes, schema: SchemaRef, version: MetadataVersion) -> Content {
         Content {
             bytes: Buffer::from(bytes.clone()),
+            binary: Arc::new(utf8::as_binary(&schema)),
             schema,
             version,
             batches: Vec::new(),
@@ -252,7 +256,8 @@ impl Content {
         }
     }
 
-    fn decode(&self, index: usize, projection: Option<&[usize]>) -> Result<RecordBatch> {
+    /// The columns of `projection`, and the number of rows.
+    fn decode(&self, index: usize, projection: &[usize]) -> Result<(Vec<ArrayRef>, usize)> {
         let Some(batch) = self.batches.get(index) else {
             return Err(ReadError::damaged("there is no such batch"));
         };
@@ -268,11 +273,15 @@ impl Content {
         let decoder = RecordBatchDecoder::try_new(
             &body,
             header,
-            Arc::clone(&self.schema),
+            Arc::clone(&self.binary),
             dictionaries,
             &self.version,
         )?;
-        Ok(decoder.with_projection(projection).read_record_batch()?)
+        let decoded = decoder.with_projection(Some(projection)).read_record_batch()?;
+        let columns = decoded.columns().iter().zip(projection);
+        let columns =
+            columns.map(|(column, index)| utf8::to_text(column, self.schema.field(*index)));
+        Ok((columns.collect::<Result<_>>()?, decoded.num_rows()))
     }
 }
 
@@ -392,8 +401,6 @@ impl Batches {
     fn start(&self) -> Ordered<RecordBatch> {
         let (content, conform) = (Arc::clone(&self.content), self.conform.clone());
         let indices = conform.indices();
-        let all = indices.len() == content.schema.fields().len()
-            && indices.iter().enumerate().all(|(place, index)| place == *index);
         let firsts: Vec<u64> = content
             .batches
             .iter()
@@ -404,14 +411,14 @@ impl Batches {
             let Some(batch) = content.batches.get(index) else { return Ok(None) };
             let row = firsts.get(index).copied().unwrap_or(0);
             let decoded = guarded(|| {
-                let projection = (!all).then_some(indices.as_slice());
-                let decoded = content.decode(index, projection)?;
-                conform.apply(decoded.columns().to_vec(), decoded.num_rows(), row)
+                let (columns, rows) = content.decode(index, &indices)?;
+                conform.apply(columns, rows, 0)
             });
             progress.add((batch.metadata.1 + batch.body.1) as u64);
-            decoded.map(Some).map_err(|error| match error.place.row {
-                Some(_) => error,
-                None => error.at_row(row),
+            decoded.map(Some).map_err(|mut error| {
+                // Counted from the start of the batch, or not at all.
+                error.place.row = Some(row + error.place.row.unwrap_or(0));
+                error
             })
         })
     }

@@ -6,3 +6,4 @@ pub mod lanes;
 pub mod normal;
 pub mod parquet;
 pub mod saved;
+pub mod utf8;

@@ -40,7 +40,7 @@ impl Format for Parquet {
         let mut known: Option<SchemaRef> = None;
         for file in files {
             let (_, metadata) = open(file, scan)?;
-            let schema = normal::schema(metadata.schema());
+            let schema = normal::parquet_schema(metadata.schema());
             let merged = match known {
                 None => schema,
                 Some(known) => {
@@ -129,7 +129,7 @@ impl Data {
         let file = source.open()?;
         let length = file.metadata().map_err(ReadError::io)?.len();
         let data = Data::File(Arc::new(file), length, Arc::clone(progress));
-        let mut head = [0; 4];
+        let mut head = [0; compression::HEAD_BYTES as usize];
         let count = data.read_at(0, &mut head).map_err(ReadError::io)?;
         match compression::detect(head.get(..count).unwrap_or_default()) {
             None => Ok(data),

@@ -1,0 +1,378 @@
+"""The reader against its peers: seconds, first batch, memory.
+
+Every reader runs in a process of its own, in turn with the others, several times; the minimum
+counts. What Arrow readers give is touched (a byte of each page), so that a memory map is not counted
+as free.
+Writes `benches/results/reader.{json,md}`; `--only jsonl,csv` measures a part.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benches" / "results"
+BATCH = 1024
+Cases = dict[str, tuple[str, Callable[[str], Iterator[int]], bool]]
+
+
+def touched(batches: Any) -> Iterator[int]:
+    import numpy as np
+
+    for batch in batches:
+        for column in batch.columns:
+            for chunk in getattr(column, "chunks", [column]):
+                for buffer in chunk.buffers():
+                    if buffer is not None and buffer.size:
+                        np.frombuffer(buffer, np.uint8)[::4096].sum()
+        yield batch.num_rows
+
+
+def lists(batches: Any) -> Iterator[int]:
+    for batch in batches:
+        yield len(next(iter(batch.values())))
+
+
+def pydicts(batches: Any) -> Iterator[int]:
+    for batch in batches:
+        yield len(next(iter(batch.to_pydict().values())))
+
+
+def sliced(batches: Any) -> Iterator[Any]:
+    for batch in batches:
+        for start in range(0, batch.num_rows, BATCH):
+            yield batch.slice(start, BATCH)
+
+
+def ours(path: str) -> Iterator[int]:
+    import fast_axolotl
+
+    return touched(fast_axolotl.open_dataset(path, batch_size=BATCH))
+
+
+def ours_lists(path: str) -> Iterator[int]:
+    import fast_axolotl
+
+    return lists(fast_axolotl.streaming_dataset_reader(path, None, BATCH, 0))
+
+
+def ours_dataset(path: str) -> Iterator[int]:
+    import fast_axolotl
+
+    with tempfile.TemporaryDirectory() as cache:
+        yield len(fast_axolotl.open_dataset(path, batch_size=BATCH).to_dataset(cache_dir=cache))
+
+
+def built(builder: str) -> Callable[[str], Iterator[int]]:
+    def run(path: str) -> Iterator[int]:
+        import datasets
+
+        datasets.disable_progress_bars()
+        with tempfile.TemporaryDirectory() as cache:
+            options = {"data_files": path, "split": "train", "cache_dir": cache}
+            yield len(datasets.load_dataset(builder, **options))
+
+    return run
+
+
+def parquet(**options: Any) -> Callable[[str], Any]:
+    def run(path: str) -> Any:
+        import pyarrow.parquet as pq
+
+        return pq.ParquetFile(path, **options).iter_batches(BATCH)
+
+    return run
+
+
+def scanned(path: str) -> Any:
+    import pyarrow.dataset
+
+    return pyarrow.dataset.dataset(path, format="parquet").to_batches(batch_size=BATCH)
+
+
+def ipc_file(path: str) -> Any:
+    import pyarrow as pa
+
+    reader = pa.ipc.open_file(pa.memory_map(path))
+    return (reader.get_batch(i) for i in range(reader.num_record_batches))
+
+
+def ipc_stream(path: str) -> Any:
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(pa.memory_map(path))
+
+
+def saved(path: str) -> Any:
+    import datasets
+
+    return datasets.load_from_disk(path).with_format("arrow").iter(BATCH)
+
+
+def opened(path: str) -> Any:
+    import pyarrow as pa
+
+    ending = {".gz": "gzip", ".zst": "zstd"}.get(Path(path).suffix)
+    return pa.input_stream(path, compression=ending)
+
+
+def pyarrow_json(path: str) -> Any:
+    import pyarrow.json
+
+    options = pyarrow.json.ReadOptions(block_size=1 << 22)
+    return sliced(pyarrow.json.open_json(opened(path), read_options=options))
+
+
+def pyarrow_csv(path: str) -> Any:
+    import pyarrow.csv
+
+    options = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    return sliced(pyarrow.csv.open_csv(opened(path), parse_options=options))
+
+
+def duckdb(function: str) -> Callable[[str], Any]:
+    def run(path: str) -> Any:
+        import duckdb
+
+        query = f"select * from {function}('{path}')"
+        return duckdb.connect().execute(query).to_arrow_reader(BATCH)
+
+    return run
+
+
+def polars(scan: str) -> Callable[[str], Any]:
+    def run(path: str) -> Any:
+        import polars
+
+        frames = getattr(polars, scan)(path).collect_batches(chunk_size=BATCH, maintain_order=True)
+        return (frame.to_arrow() for frame in frames)
+
+    return run
+
+
+def orjson_lists(path: str) -> Iterator[int]:
+    import orjson
+
+    def flush(rows: list[dict[str, Any]]) -> int:
+        keys = dict.fromkeys(key for row in rows for key in row)
+        return len({key: [row.get(key) for row in rows] for key in keys} and rows)
+
+    rows: list[dict[str, Any]] = []
+    with opened(path) as file:
+        for line in _lines(file):
+            rows.append(orjson.loads(line))
+            if len(rows) == BATCH:
+                yield flush(rows)
+                rows = []
+    if rows:
+        yield flush(rows)
+
+
+def _lines(file: Any) -> Iterator[bytes]:
+    rest = b""
+    while block := file.read(1 << 20):
+        *lines, rest = (rest + bytes(block)).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+def text_lines(path: str) -> Iterator[int]:
+    import io
+
+    rows = 0
+    with io.TextIOWrapper(io.BufferedReader(opened(path)), encoding="utf-8") as file:
+        batch = []
+        for line in file:
+            batch.append(line.rstrip("\n"))
+            if len(batch) == BATCH:
+                rows, batch = len(batch), []
+                yield rows
+        if batch:
+            yield len(batch)
+
+
+def arrow(make: Callable[[str], Any]) -> Callable[[str], Iterator[int]]:
+    return lambda path: touched(make(path))
+
+
+def cases() -> Cases:
+    """Name -> file, reader, whether it is ours."""
+    found: Cases = {}
+
+    def group(file: str, peers: dict[str, Any], mine: Any = ours, what: str = "") -> None:
+        found[f"{file}{what}|fast-axolotl"] = (file, mine, True)
+        for name, peer in peers.items():
+            found[f"{file}{what}|{name}"] = (file, peer, False)
+
+    parquets = {
+        "pyarrow iter_batches": arrow(parquet(memory_map=True, pre_buffer=False)),
+        "pyarrow to_batches": arrow(scanned),
+        "polars": arrow(polars("scan_parquet")),
+        "duckdb": arrow(duckdb("read_parquet")),
+    }
+    for file in ("data.parquet", "snappy.parquet", "one.parquet"):
+        group(file, parquets)
+    group("data.arrow", {"pyarrow": arrow(ipc_file), "polars": arrow(polars("scan_ipc"))})
+    group("zstd.arrow", {"pyarrow": arrow(ipc_file), "polars": arrow(polars("scan_ipc"))})
+    group("data.arrows", {"pyarrow": arrow(ipc_stream)})
+    group("saved", {"datasets": arrow(saved)})
+    for ending in ("", ".gz", ".zst"):
+        peers = {"pyarrow": arrow(pyarrow_json), "duckdb": arrow(duckdb("read_json"))}
+        group(f"data.jsonl{ending}", {**peers, "polars": arrow(polars("scan_ndjson"))})
+        peers = {"pyarrow": arrow(pyarrow_csv), "duckdb": arrow(duckdb("read_csv"))}
+        group(f"data.csv{ending}", {**peers, "polars": arrow(polars("scan_csv"))})
+    group("data.json", {"duckdb": arrow(duckdb("read_json"))})
+    for ending in ("", ".gz"):
+        group(f"data.txt{ending}", {"python": text_lines})
+    whole = " as lists"
+    group(
+        "data.parquet",
+        {"pyarrow to_pydict": lambda path: pydicts(parquet()(path))},
+        ours_lists,
+        whole,
+    )
+    group(
+        "data.jsonl",
+        {"orjson": orjson_lists, "pyarrow to_pydict": lambda path: pydicts(pyarrow_json(path))},
+        ours_lists,
+        whole,
+    )
+    group(
+        "data.csv",
+        {"pyarrow to_pydict": lambda path: pydicts(pyarrow_csv(path))},
+        ours_lists,
+        whole,
+    )
+    for file, builder in (("data.jsonl", "json"), ("data.parquet", "parquet")):
+        group(file, {"load_dataset": built(builder)}, ours_dataset, " as a dataset")
+    return found
+
+
+def memory() -> int:
+    """Anonymous memory of this process in kB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1])
+    return 0
+
+
+def child(name: str, folder: str) -> None:
+    import numpy  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+
+    file, run, _ = cases()[name]
+    library = name.split("|")[1].split()[0]
+    for module in (
+        {"fast-axolotl": "fast_axolotl", "load_dataset": "datasets"}.get(library, library),
+    ):
+        if module not in ("python",):
+            __import__(module)
+    before, peak, done = memory(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.005):
+            peak = max(peak, memory())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start = time.perf_counter()
+    batches = run(f"{folder}/{file}")
+    rows = next(batches)
+    first = time.perf_counter()
+    rows += sum(batches)
+    end = time.perf_counter()
+    done.set()
+    watcher.join()
+    print(json.dumps([end - start, first - start, max(peak - before, 0) / 1024, rows]))
+
+
+def measure(names: list[str], folder: Path, rounds: int) -> dict[str, list[list[float]]]:
+    """Run all of them in turn, `rounds` times."""
+    found: dict[str, list[list[float]]] = {name: [] for name in names}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    for number in range(rounds):
+        for name in names:
+            command = [sys.executable, __file__, "--child", name, "--data", str(folder)]
+            run = subprocess.run(
+                command, capture_output=True, text=True, check=False, env=environment
+            )
+            if run.returncode:
+                print(name, run.stderr.strip().splitlines()[-1:], file=sys.stderr)
+                continue
+            found[name].append(json.loads(run.stdout.splitlines()[-1]))
+            print(f"round {number + 1}: {name}: {found[name][-1][0]:.3f} s", flush=True)
+    return found
+
+
+def table(found: dict[str, list[list[float]]]) -> tuple[list[dict[str, Any]], str]:
+    """Minima, and the ratio of the best peer to ours."""
+    best = {
+        name: [min(column) for column in zip(*runs, strict=True)]
+        for name, runs in found.items()
+        if runs
+    }
+    peak = {name: max(run[2] for run in runs) for name, runs in found.items() if runs}
+    rows = []
+    for name, (seconds, first, _, count) in best.items():
+        file, reader = name.split("|")
+        peers = {
+            other: best[other][0]
+            for other in best
+            if other.split("|")[0] == file and "fast-axolotl" not in other
+        }
+        row = {"file": file, "reader": reader, "seconds": seconds, "first_ms": first * 1e3}
+        row |= {"peak_mb": peak[name], "rows": count}
+        if reader == "fast-axolotl" and peers:
+            row["ratio"] = min(peers.values()) / seconds
+        rows.append(row)
+    lines = [
+        "| read | reader | s | first batch, ms | peak, MB | best peer / ours |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        ratio = f"**{row['ratio']:.2f}x**" if "ratio" in row else ""
+        lines.append(
+            f"| {row['file']} | {row['reader']} | {row['seconds']:.3f} | {row['first_ms']:.0f} "
+            f"| {row['peak_mb']:.0f} | {ratio} |"
+        )
+    return rows, "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = Path(tempfile.gettempdir()) / "fast-axolotl-reader-bench"
+    parser.add_argument("--data", type=Path, default=default)
+    parser.add_argument("--rows", type=int, default=64_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--child")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    asked = parser.parse_args()
+    if asked.child:
+        child(asked.child, str(asked.data))
+        return
+    sys.path.insert(0, str(Path(__file__).parent))
+    import reader_data
+
+    reader_data.make(asked.data, asked.rows)
+    wanted = [word for word in asked.only.split(",") if word]
+    names = [name for name in cases() if not wanted or any(word in name for word in wanted)]
+    rows, text = table(measure(names, asked.data, asked.rounds))
+    asked.output.mkdir(parents=True, exist_ok=True)
+    (asked.output / "reader.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (asked.output / "reader.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""Readers as datasets of `datasets`: features, resuming, shards, the cache."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+datasets = pytest.importorskip("datasets")
+pa = pytest.importorskip("pyarrow")
+
+import pyarrow.parquet as pq  # noqa: E402
+
+import fast_axolotl  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension"
+)
+
+ROWS = 53
+TABLE = pa.table(
+    {
+        "id": range(ROWS),
+        "text": [f"row {i} é" if i % 7 else None for i in range(ROWS)],
+        "tokens": [list(range(i % 5)) for i in range(ROWS)],
+    }
+)
+
+
+def write(folder: Path, kind: str) -> Path:
+    path = folder / f"data.{kind}"
+    if kind == "parquet":
+        pq.write_table(TABLE, path, row_group_size=20)
+    elif kind == "arrow":
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, TABLE.schema) as out:
+            out.write_table(TABLE, max_chunksize=9)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in TABLE.to_pylist()))
+    return path
+
+
+KINDS = ["parquet", "arrow", "jsonl"]
+
+
+@pytest.fixture(params=KINDS)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return write(tmp_path, request.param)
+
+
+def iterable(path: Any, **options: Any) -> Any:
+    return fast_axolotl.open_dataset(path, batch_size=4, **options).to_iterable_dataset()
+
+
+def test_rows_and_features(path: Path) -> None:
+    dataset = iterable(path)
+    expected = datasets.Features.from_arrow_schema(TABLE.schema)
+    assert set(dataset.features) == set(expected)
+    assert list(dataset) == TABLE.to_pylist()
+    assert list(dataset) == TABLE.to_pylist()
+    assert [len(batch["id"]) for batch in dataset.iter(10)] == [10] * 5 + [3]
+
+
+def test_it_resumes_after_any_row(path: Path) -> None:
+    rows = TABLE.to_pylist()
+    for stop in (0, 1, 3, 4, 5, 19, 20, 21, ROWS - 1, ROWS):
+        dataset = iterable(path)
+        seen = []
+        if stop:
+            for row in dataset:
+                seen.append(row)
+                if len(seen) == stop:
+                    break
+        state = json.loads(json.dumps(dataset.state_dict()))
+        other = iterable(path)
+        other.load_state_dict(state)
+        assert seen + list(other) == rows, stop
+
+
+def test_batches_resume(path: Path) -> None:
+    dataset = iterable(path).map(lambda row: {**row, "double": row["id"] * 2})
+    iterator = iter(dataset)
+    seen = [next(iterator) for _ in range(11)]
+    other = iterable(path).map(lambda row: {**row, "double": row["id"] * 2})
+    other.load_state_dict(dataset.state_dict())
+    assert [row["double"] for row in [*seen, *other]] == [2 * i for i in range(ROWS)]
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+def test_nodes_share_the_rows(path: Path, world: int) -> None:
+    from datasets.distributed import split_dataset_by_node
+
+    dataset = iterable(path)
+    ids = [
+        row["id"]
+        for rank in range(world)
+        for row in split_dataset_by_node(dataset, rank=rank, world_size=world)
+    ]
+    assert sorted(ids) == list(range(ROWS))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_workers_share_the_rows(path: Path, workers: int) -> None:
+    torch = pytest.importorskip("torch")
+    dataset = iterable(path).select_columns(["id"])
+    loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=workers)
+    ids = [int(row["id"]) for row in loader]
+    assert sorted(ids) == list(range(ROWS))
+
+
+def test_shards_of_one_file(tmp_path: Path) -> None:
+    assert iterable(write(tmp_path, "parquet")).num_shards > 1
+    assert iterable(write(tmp_path, "arrow")).num_shards > 1
+
+
+def test_what_users_do_with_it(path: Path) -> None:
+    dataset = iterable(path)
+    assert [row["id"] for row in dataset.skip(5).take(3)] == [5, 6, 7]
+    shuffled = [row["id"] for row in dataset.shuffle(seed=1, buffer_size=10)]
+    assert sorted(shuffled) == list(range(ROWS))
+    assert shuffled != list(range(ROWS))
+    assert shuffled == [row["id"] for row in iterable(path).shuffle(seed=1, buffer_size=10)]
+    table = next(iter(dataset.with_format("arrow").iter(ROWS)))
+    assert table.column("id").to_pylist() == list(range(ROWS))
+    filtered = dataset.filter(lambda row: row["id"] % 2 == 0)
+    assert [row["id"] for row in filtered] == list(range(0, ROWS, 2))
+
+
+def test_columns_are_pushed_down(path: Path) -> None:
+    dataset = iterable(path, columns=["tokens", "id"])
+    assert list(dataset.features) == ["tokens", "id"]
+    assert list(dataset) == TABLE.select(["tokens", "id"]).to_pylist()
+
+
+def test_filters_too(path: Path) -> None:
+    dataset = iterable(path, columns=["text"], filters=[("id", ">=", 40)])
+    assert list(dataset) == TABLE.slice(40).select(["text"]).to_pylist()
+    reader = fast_axolotl.open_dataset(path, batch_size=4, filters=[("id", "<", 9)])
+    assert [batch.num_rows for batch in reader] == [4, 4, 1]
+    assert reader.num_rows is None
+
+
+def test_a_dataset_of_the_cache(path: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+
+    def built() -> Any:
+        return fast_axolotl.open_dataset(path, batch_size=4).to_dataset(cache_dir=cache)
+
+    first = built()
+    assert first.to_list() == TABLE.to_pylist()
+    assert first.cache_files
+    files = {file: file.stat().st_mtime_ns for file in cache.rglob("data.arrow")}
+    second = built()
+    assert second._fingerprint == first._fingerprint
+    assert {file: file.stat().st_mtime_ns for file in cache.rglob("data.arrow")} == files
+    assert second.features == first.features
+    # Another process finds it, too.
+    code = (
+        "import sys, fast_axolotl as f; "
+        "d = f.open_dataset(sys.argv[1], batch_size=4).to_dataset(cache_dir=sys.argv[2]); "
+        "print(d._fingerprint, len(d))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(cache)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == [first._fingerprint, str(ROWS)]
+
+
+def test_a_changed_file_is_built_again(tmp_path: Path) -> None:
+    path = write(tmp_path, "jsonl")
+    first = fast_axolotl.open_dataset(path).to_dataset(cache_dir=tmp_path / "cache")
+    with path.open("a") as file:
+        file.write(json.dumps({"id": 99, "text": "new", "tokens": []}) + "\n")
+    second = fast_axolotl.open_dataset(path).to_dataset(cache_dir=tmp_path / "cache")
+    assert (len(first), len(second)) == (ROWS, ROWS + 1)
+    assert first._fingerprint != second._fingerprint
+    assert first[0]["id"] == 0
+    third = fast_axolotl.open_dataset(path, columns=["id"]).to_dataset(cache_dir=tmp_path / "cache")
+    assert third.column_names == ["id"]
+
+
+def build(path: str, cache: str) -> int:
+    return len(fast_axolotl.open_dataset(path).to_dataset(cache_dir=cache))
+
+
+def test_four_processes_build_one(tmp_path: Path) -> None:
+    path, cache = write(tmp_path, "parquet"), tmp_path / "cache"
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(4) as pool:
+        assert pool.starmap(build, [(str(path), str(cache))] * 4) == [ROWS] * 4
+    assert len(list(cache.rglob("data.arrow"))) == 1
+
+
+def test_the_cache_of_datasets_is_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    dataset = fast_axolotl.open_dataset(write(tmp_path, "parquet")).to_dataset()
+    assert str(tmp_path / "hf") in dataset.cache_files[0]["filename"]
+
+
+def test_features_are_kept(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"label": datasets.ClassLabel(names=["no", "yes"]), "x": datasets.Array2D((2, 2), "int32")}
+    )
+    saved = datasets.Dataset.from_dict(
+        {"label": [0, 1, 1], "x": [[[1, 2], [3, 4]]] * 3}, features=features
+    )
+    saved.save_to_disk(tmp_path / "saved")
+    saved.to_parquet(tmp_path / "data.parquet")
+    for source in (tmp_path / "saved", tmp_path / "data.parquet"):
+        reader = fast_axolotl.open_dataset(source)
+        assert reader.to_dataset(cache_dir=tmp_path / "cache").features == features
+        assert reader.to_iterable_dataset().features == features
+        assert list(reader.to_iterable_dataset()) == saved.to_list()
+
+
+def test_features_given(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {
+            "id": datasets.Value("int32"),
+            "text": datasets.Value("large_string"),
+            "tokens": datasets.List(datasets.Value("int64")),
+        }
+    )
+    for kind in KINDS:
+        path = write(tmp_path, kind)
+        for given in ({"features": features}, {"schema": features}):
+            dataset = iterable(path, **given)
+            assert dataset.features == features
+            assert list(dataset) == TABLE.to_pylist()
+
+
+def test_it_is_read_in_a_forked_process(path: Path) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork here")
+    reader = fast_axolotl.open_dataset(path, batch_size=4)
+    iterator = iter(reader)
+    next(iterator)
+    context = multiprocessing.get_context("fork")
+    queue: Any = context.Queue()
+    child = context.Process(target=lambda: queue.put(sum(batch.num_rows for batch in reader)))
+    child.start()
+    assert queue.get(timeout=30) == ROWS
+    child.join(30)
+    assert child.exitcode == 0
+    assert sum(batch.num_rows for batch in iterator) == ROWS - 4
