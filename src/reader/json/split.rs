@@ -247,6 +247,10 @@ impl Splitter {
 
 impl pipeline::Splitter for Splitter {
     fn split(&mut self, data: &[u8], seen: usize) -> Result<Option<usize>> {
+        let is_blank = || data.iter().all(|byte| byte.is_ascii_whitespace());
+        if self.layout.get().is_none() && is_blank() {
+            return Ok(None);
+        }
         let layout = *self.layout.get_or_init(|| Layout::of(data));
         if let (Layout::Lines, Some(left)) = (layout, self.look)
             && let Ok(left) = usize::try_from(left)
@@ -274,6 +278,11 @@ impl pipeline::Splitter for Splitter {
             return Ok(Some(self.take(end, false)));
         }
         Ok(None)
+    }
+
+    fn split_rest(&mut self, data: &[u8]) -> Result<Option<usize>> {
+        self.first = true;
+        self.split(data, data.len())
     }
 }
 
