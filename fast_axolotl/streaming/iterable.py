@@ -52,8 +52,8 @@ class Rows:
 class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
     """Examples of files; resumes at a row by going there, not by reading what is before it.
 
-    It gives rows, and no tables: what `datasets` does with tables (skip, map) loses or repeats rows when
-    it is resumed, or when tables are small.
+    It gives rows, and no tables: what `datasets` does with tables (skip, map) loses or repeats rows
+    when it is resumed, or when tables are small.
     """
 
     def __init__(self, rows: Rows, shards: list[Shard], features: datasets.Features) -> None:
@@ -67,7 +67,7 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
         return self._state_dict
 
     def __iter__(self) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
-        state = self._state_dict or {"shard_idx": 0, "shard_example_idx": 0}
+        state: dict[str, Any] = self._state_dict or {"shard_idx": 0, "shard_example_idx": 0}
         for index in range(state["shard_idx"], len(self.shards)):
             for columns in self.rows(self.shards[index], state["shard_example_idx"]):
                 names = list(columns)

@@ -269,6 +269,7 @@ fn any<S: Sink>(dialect: &Dialect, text: &str, sink: &mut S) -> Result<(), Unclo
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 
