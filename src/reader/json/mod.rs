@@ -103,7 +103,11 @@ impl Json {
             };
             bytes += seen.bytes as u64;
             rows.merge(seen.rows);
-            if !seen.sound {
+            if let Some(error) = seen.error {
+                // Without a row before it, there is nothing to read but the error.
+                if rows.count == 0 {
+                    return Err(error.in_file(file.path()));
+                }
                 break;
             }
         }
@@ -117,7 +121,11 @@ impl Format for Json {
         let mut any_array = false;
         for file in files {
             scan.check()?;
-            let (seen, is_array) = self.look(file, scan)?;
+            let (seen, is_array) = match self.look(file, scan) {
+                // The rows of the files before come first.
+                Err(error) if rows.count > 0 && matches!(error.cause, Cause::Damaged(_)) => break,
+                seen => seen?,
+            };
             rows.merge(seen);
             any_array |= is_array;
             // The types of the first file that has rows are those of all.

@@ -220,22 +220,24 @@ impl Plan {
     }
 
     fn error(&self, fault: &Fault, data: &[u8], row: usize) -> ReadError {
-        let message = fault.to_string();
-        let error = match fault.cause() {
-            FaultCause::Type { .. } | FaultCause::NewColumn { .. } if self.late => {
-                ReadError::late(message)
-            }
-            FaultCause::Type { .. } | FaultCause::NewColumn { .. } => ReadError::schema(message),
-            FaultCause::TooLarge => ReadError::too_large(message),
-            _ => ReadError::damaged(message),
-        };
-        let at = fault.at().min(data.len());
-        let line = 1 + memchr_iter(b'\n', &data[..at]).count() as u64;
-        let error = error.at_row(row as u64).at_line(line).at_byte(at as u64);
-        match fault.column() {
-            Some(column) => error.in_column(column),
-            None => error,
-        }
+        read_error(fault, data, row as u64, self.late)
+    }
+}
+
+fn read_error(fault: &Fault, data: &[u8], row: u64, late: bool) -> ReadError {
+    let message = fault.to_string();
+    let error = match fault.cause() {
+        FaultCause::Type { .. } | FaultCause::NewColumn { .. } if late => ReadError::late(message),
+        FaultCause::Type { .. } | FaultCause::NewColumn { .. } => ReadError::schema(message),
+        FaultCause::TooLarge => ReadError::too_large(message),
+        _ => ReadError::damaged(message),
+    };
+    let at = fault.at().min(data.len());
+    let line = 1 + memchr_iter(b'\n', &data[..at]).count() as u64;
+    let error = error.at_row(row).at_line(line).at_byte(at as u64);
+    match fault.column() {
+        Some(column) => error.in_column(column),
+        None => error,
     }
 }
 
@@ -378,8 +380,8 @@ pub struct Looker {
 pub struct Seen {
     pub rows: Rows,
     pub bytes: usize,
-    /// Whether all of the block could be read.
-    pub sound: bool,
+    /// Why not all of the block could be read.
+    pub error: Option<ReadError>,
 }
 
 impl BlockParser for Looker {
@@ -391,17 +393,16 @@ impl BlockParser for Looker {
         let data = &*content(&block, self.on_error);
         let layout = *self.layout.get_or_init(|| Layout::of(data));
         let is_first = block.index == 0;
-        let (rows, sound) = look(data, is_first, layout, u64::MAX);
-        if sound {
-            return Seen { rows, bytes, sound };
-        }
+        let (rows, fault) = look(data, is_first, layout, u64::MAX);
+        let Some(fault) = fault else { return Seen { rows, bytes, error: None } };
         // Once more without the row that is damaged.
-        let (rows, _) = look(data, is_first, layout, rows.count.saturating_sub(1));
-        Seen { rows, bytes, sound }
+        let sound = rows.count.saturating_sub(1);
+        let (rows, _) = look(data, is_first, layout, sound);
+        Seen { rows, bytes, error: Some(read_error(&fault, data, sound, false)) }
     }
 }
 
-fn look(data: &[u8], is_first: bool, layout: Layout, limit: u64) -> (Rows, bool) {
+fn look(data: &[u8], is_first: bool, layout: Layout, limit: u64) -> (Rows, Option<Fault>) {
     let mut seen = Rows::new();
     let mut rows = RowCursor::new(data, is_first, layout, false);
     let result = observe(&mut rows, layout, limit, &mut seen);
@@ -409,7 +410,8 @@ fn look(data: &[u8], is_first: bool, layout: Layout, limit: u64) -> (Rows, bool)
     if !rows.one_a_line || lines > seen.count || lines + 1 < seen.count {
         seen.not_one_a_line();
     }
-    (seen, result.is_ok())
+    let fault = result.err().map(|fault| rows.explain(fault));
+    (seen, fault)
 }
 
 fn observe(
