@@ -9,7 +9,7 @@ use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{Array, RecordBatch, RecordBatchReader, StructArray};
 use arrow_data::ffi::FFI_ArrowArray;
 use arrow_schema::ffi::FFI_ArrowSchema;
-use arrow_schema::{ArrowError, Field, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
 use kernels::threads;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
@@ -164,6 +164,14 @@ pub fn open_files(
             dataset => dataset?,
         };
         let schema = with_features(dataset.full_schema(), features.as_deref());
+        if let Some(name) = schema.fields().iter().find_map(name_with_nul) {
+            let message = format!("the name of a column has a NUL character: {name:?}");
+            let error = ReadError::damaged(message);
+            return Err(match dataset.files().first() {
+                Some(file) => error.in_file(file.path()),
+                None => error,
+            });
+        }
         Ok(dataset.with_schema(schema))
     });
     let dataset = opened.map_err(|error: ReadError| signals.exception(py, &error))?;
@@ -173,6 +181,20 @@ pub fn open_files(
 /// Whether the options ask for what only pandas, or Python's codecs, can do.
 fn is_left_to_datasets(error: &ReadError, kind: Kind) -> bool {
     matches!(error.cause, Cause::Unsupported(_)) && ByDatasets::knows(kind)
+}
+
+/// A name that the C data interface, whose strings end at a NUL, can't pass on.
+fn name_with_nul(field: &FieldRef) -> Option<String> {
+    if field.name().contains('\0') {
+        return Some(field.name().clone());
+    }
+    match field.data_type() {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            name_with_nul(item)
+        }
+        DataType::Struct(fields) => fields.iter().find_map(name_with_nul),
+        _ => None,
+    }
 }
 
 fn format_of(kind: Kind, options: Options) -> reader::error::Result<Arc<dyn Format>> {
