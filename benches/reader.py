@@ -1,8 +1,7 @@
 """The reader against its peers: seconds, first batch, memory.
 
 Every reader runs in a process of its own, in turn with the others, several times; the minimum
-counts. What Arrow readers give is touched (a byte of each page), so that a memory map is not counted
-as free.
+counts. What Arrow readers give is touched (a byte of each page): a memory map is not free.
 Writes `benches/results/reader.{json,md}`; `--only jsonl,csv` measures a part.
 """
 

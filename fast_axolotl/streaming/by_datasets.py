@@ -6,6 +6,7 @@ construction, and still come a chunk at a time.
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +19,8 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 _SEPARATORS = {"tsv": "\t"}
 
 
-def read_file(
-    kind: str,
-    path: str,
-    options: dict[str, Any],
-    schema: "pa.Schema | None" = None,
-    given: bool = False,
-) -> "pa.RecordBatchReader":
-    """Return the batches that `datasets` reads from one file.
+class Stream:
+    """The batches that `datasets` reads from one file, as bytes of the IPC stream format.
 
     Args:
         kind: "csv", "tsv" or "text".
@@ -35,20 +30,44 @@ def read_file(
         given: Whether it is the user's, who gets what `features=` would give; one that was found in
             a first chunk is what later chunks are cast to.
 
-    Returns:
-        A stream of record batches, one for each chunk.
-
     Raises:
         ValueError: An option does not exist, or the file can't be read with these options.
     """
-    import pyarrow as pa
 
-    features = schema if given else None
-    tables = _tables(kind, path, dict(options), features)
-    first = next(tables, None)
-    if schema is None:
-        schema = pa.schema([]) if first is None else first.schema.remove_metadata()
-    return pa.RecordBatchReader.from_batches(schema, _batches(first, tables, schema))
+    def __init__(
+        self,
+        kind: str,
+        path: "str | os.PathLike[str]",
+        options: dict[str, Any],
+        schema: Any = None,
+        given: bool = False,
+    ) -> None:
+        import pyarrow as pa
+
+        schema = None if schema is None else pa.schema(schema)
+        tables = _tables(kind, os.fspath(path), dict(options), schema if given else None)
+        first = next(tables, None)
+        if schema is None:
+            schema = pa.schema([]) if first is None else first.schema.remove_metadata()
+        self.schema: pa.Schema = schema
+        self._batches = _batches(first, tables, schema)
+
+    def __arrow_c_schema__(self) -> object:
+        """Return the schema, for any library that knows Arrow."""
+        return self.schema.__arrow_c_schema__()
+
+    def next_bytes(self) -> bytes | None:
+        """Return a stream of the next batch; None after the last."""
+        import pyarrow as pa
+
+        batch = next(self._batches, None)
+        if batch is None:
+            return None
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as stream:
+            stream.write_batch(batch)
+        data: bytes = sink.getvalue().to_pybytes()
+        return data
 
 
 def _batches(
@@ -110,7 +129,6 @@ def _content(path: str, stack: contextlib.ExitStack, *, text: bool) -> Any:
     if not text:
         return content
     # The builder opens a text file by its name.
-    import os
     import shutil
     import tempfile
 

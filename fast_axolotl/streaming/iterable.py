@@ -1,24 +1,22 @@
 """Readers as `datasets.IterableDataset`."""
 
+import copy
 from collections.abc import Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import datasets
 import numpy as np
 import pyarrow as pa
-from datasets.iterable_dataset import (
-    ArrowExamplesIterable,
-    _merge_gen_kwargs,
-    _shuffle_gen_kwargs,
-    _split_gen_kwargs,
-)
+from datasets.iterable_dataset import _BaseExamplesIterable
 
 from .features import features_of
 from .reader import Reader, Spec
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
+
+#: A path, the first row, the row after the last.
+Shard: TypeAlias = tuple[str, int, int | None]
 
 #: Shards that a dataset of fewer files is cut into, where that takes no reading.
 SHARDS = 16
@@ -33,78 +31,95 @@ class Rows:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
 
-    def __call__(
-        self, shards: list[tuple[str, int, int | None]], skip: int = 0
-    ) -> Iterator[tuple[tuple[int, int], pa.Table]]:
-        """Return keys and tables, without the first `skip` rows of the first shard."""
-        for number, (path, start, stop) in enumerate(shards):
-            start += skip
-            skip = 0
-            left = None if stop is None else stop - start
-            if left is not None and left <= 0:
-                continue
-            spec = self.spec._replace(files=self.spec.files._replace(paths=[path]))
-            with Reader(spec) as reader:
-                for index, batch in enumerate(reader.batches(start)):
-                    if left is not None and batch.num_rows > left:
-                        batch = batch.slice(0, left)
-                    yield (number, index), pa.Table.from_batches([batch])
-                    if left is not None:
-                        left -= batch.num_rows
-                        if left == 0:
-                            break
+    def __call__(self, shard: Shard, skip: int) -> Iterator[dict[str, list[Any]]]:
+        """Return the rows of a shard without the first `skip`, as dicts of lists."""
+        path, start, stop = shard
+        left = None if stop is None else stop - start - skip
+        if left is not None and left <= 0:
+            return
+        spec = self.spec._replace(files=self.spec.files._replace(paths=[path]))
+        with Reader(spec) as reader:
+            for columns in reader.dicts(start + skip):
+                rows = len(next(iter(columns.values()), ()))
+                if left is not None and rows >= left:
+                    yield {name: values[:left] for name, values in columns.items()}
+                    return
+                yield columns
+                if left is not None:
+                    left -= rows
 
 
-class FileExamples(ArrowExamplesIterable):  # type: ignore[misc]
-    """Examples of files; resumes at a row by going there, not by reading what is before it."""
+class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
+    """Examples of files; resumes at a row by going there, not by reading what is before it.
 
-    def __init__(self, rows: Rows, kwargs: dict[str, Any]) -> None:
-        super().__init__(rows, kwargs)
+    It gives rows, and no tables: what `datasets` does with tables (skip, map) loses or repeats rows
+    when it is resumed, or when tables are small.
+    """
 
-    def __iter__(self) -> Iterator[tuple[Any, dict[str, Any]]]:
-        for key, table in self._tables(count=False):
-            columns = table.to_pydict()
-            names = list(columns)
-            for values in zip(*columns.values(), strict=True):
-                if self._state_dict:
-                    self._state_dict["shard_example_idx"] += 1
-                yield key, dict(zip(names, values, strict=True))
+    def __init__(self, rows: Rows, shards: list[Shard], features: datasets.Features) -> None:
+        super().__init__()
+        self.rows = rows
+        self.shards = shards
+        self._features = features
 
-    def _iter_arrow(self) -> Iterator[tuple[Any, pa.Table]]:
-        yield from self._tables(count=True)
+    def _init_state_dict(self) -> dict[str, Any]:
+        self._state_dict = {"shard_idx": 0, "shard_example_idx": 0, "type": type(self).__name__}
+        return self._state_dict
 
-    def _tables(self, count: bool) -> Iterator[tuple[Any, pa.Table]]:
-        state = self._state_dict
-        first = state["shard_idx"] if state else 0
-        parts = _split_gen_kwargs(self.kwargs, max_num_jobs=self.num_shards)
-        for part in islice(parts, first, None):
-            skip = state["shard_example_idx"] if state else 0
-            for key, table in self.generate_tables_fn(**part, skip=skip):
-                if state and count:
-                    state["shard_example_idx"] += len(table)
-                yield key, table
-            if state:
-                state["shard_idx"] += 1
-                state["shard_example_idx"] = 0
+    def __iter__(self) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+        state: dict[str, Any] = self._state_dict or {"shard_idx": 0, "shard_example_idx": 0}
+        for index in range(state["shard_idx"], len(self.shards)):
+            for columns in self.rows(self.shards[index], state["shard_example_idx"]):
+                names = list(columns)
+                for values in zip(*columns.values(), strict=True):
+                    key = (index, state["shard_example_idx"])
+                    state["shard_example_idx"] += 1
+                    yield key, dict(zip(names, values, strict=True))
+            state["shard_idx"] += 1
+            state["shard_example_idx"] = 0
+
+    @property
+    def num_shards(self) -> int:
+        """The number of shards."""
+        return len(self.shards)
+
+    @property
+    def features(self) -> "datasets.Features | None":
+        """The features, where rows have the values that these have; else they are applied later."""
+        return self._features if self.is_typed else None
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether rows are as the features decode them."""
+        return all(_is_plain(feature) for feature in self._features.values())
 
     def shuffle_data_sources(self, generator: np.random.Generator) -> "FileExamples":
         """Return the same shards in another order."""
-        import copy
-
-        shuffled = _shuffle_gen_kwargs(copy.deepcopy(generator), self.kwargs)
-        return FileExamples(self.generate_tables_fn, shuffled)
+        # A copy, as in `datasets`: the generator of the caller stays where it is.
+        order = copy.deepcopy(generator).permutation(len(self.shards))
+        return self._with([self.shards[index] for index in order])
 
     def shard_data_sources(
         self, num_shards: int, index: int, contiguous: bool = True
     ) -> "FileExamples":
         """Return one of `num_shards` parts of the shards."""
-        parts = _split_gen_kwargs(self.kwargs, max_num_jobs=self.num_shards)
         chosen = self.split_shard_indices_by_worker(num_shards, index, contiguous=contiguous)
-        return FileExamples(self.generate_tables_fn, _merge_gen_kwargs([parts[i] for i in chosen]))
+        return self._with([self.shards[number] for number in chosen])
 
     def reshard_data_sources(self) -> "FileExamples":
         """Return the same: it is cut as finely as can be done without reading."""
-        return FileExamples(self.generate_tables_fn, self.kwargs)
+        return self._with(self.shards)
+
+    def _with(self, shards: list[Shard]) -> "FileExamples":
+        return FileExamples(self.rows, shards, self._features)
+
+
+def _is_plain(feature: Any) -> bool:
+    if isinstance(feature, dict):
+        return all(_is_plain(inner) for inner in feature.values())
+    if isinstance(feature, (datasets.List, datasets.LargeList)):
+        return _is_plain(feature.feature)
+    return isinstance(feature, (datasets.Value, datasets.ClassLabel, datasets.Json))
 
 
 def to_iterable_dataset(reader: Reader) -> "IterableDataset":
@@ -114,7 +129,7 @@ def to_iterable_dataset(reader: Reader) -> "IterableDataset":
     spec = reader._spec._replace(schema=pa.schema(reader._files), infer="first")
     if spec.filters is None and spec.columns is not None:
         spec = spec._replace(schema=_full_schema(reader))
-    examples = FileExamples(Rows(spec), {"shards": _shards(reader)})
+    examples = FileExamples(Rows(spec), _shards(reader), features)
     info = datasets.DatasetInfo(features=features)
     return datasets.IterableDataset(examples, info=info, split=datasets.Split.TRAIN)
 
@@ -123,10 +138,10 @@ def _full_schema(reader: Reader) -> pa.Schema:
     return pa.schema(reader._files.full_schema())
 
 
-def _shards(reader: Reader) -> list[tuple[str, int, int | None]]:
+def _shards(reader: Reader) -> list[Shard]:
     paths = reader.files
     parts = -(-SHARDS // max(len(paths), 1))
-    shards: list[tuple[str, int, int | None]] = []
+    shards: list[Shard] = []
     for path in paths:
         spec = reader._spec._replace(files=reader._spec.files._replace(paths=[path]))
         rows = Reader(spec).num_rows if parts > 1 else None

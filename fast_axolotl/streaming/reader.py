@@ -231,14 +231,19 @@ class Reader:
         finally:
             self._stop(batches)
 
-    def dicts(self) -> Iterator[dict[str, list[Any]]]:
-        """Return the batches as dicts of lists, with the values of pyarrow's `to_pydict`."""
+    def dicts(self, skip: int = 0) -> Iterator[dict[str, list[Any]]]:
+        """Return the batches as dicts of lists, with the values of pyarrow's `to_pydict`.
+
+        The first `skip` rows are left out. What is JSON text (`datasets.Json`) is parsed.
+        """
         if self._spec.filters is not None:
-            for batch in self:
+            for batch in self.batches(skip):
                 yield batch.to_pydict()
             return
         batches = self._start()
         try:
+            if skip:
+                batches.skip(skip)
             while (found := batches.next_dict()) is not None:
                 yield found
         finally:

@@ -9,6 +9,7 @@ pub mod arrays;
 pub mod arrow_capsule;
 pub mod arrow_rows;
 pub mod arrow_values;
+pub mod by_datasets;
 pub mod collate;
 pub mod dispatch;
 pub mod fastcall;

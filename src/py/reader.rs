@@ -9,7 +9,7 @@ use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{Array, RecordBatch, RecordBatchReader, StructArray};
 use arrow_data::ffi::FFI_ArrowArray;
 use arrow_schema::ffi::FFI_ArrowSchema;
-use arrow_schema::{ArrowError, Field, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
 use kernels::threads;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
@@ -29,6 +29,7 @@ use reader::text::Text;
 
 use crate::py::arrow_capsule;
 use crate::py::arrow_values;
+use crate::py::by_datasets::ByDatasets;
 use crate::py::list_emitter::GcPause;
 use crate::py::reader_errors::exception;
 
@@ -138,7 +139,7 @@ pub fn open_files(
             return Err(pyo3::exceptions::PyValueError::new_err(message));
         }
     };
-    let options = options_of(options)?;
+    let (plain, options) = (options_of(options)?, options.clone().unbind());
     let signals = Signals::new();
     let progress = Arc::new(Progress::default());
     let watched = Arc::clone(&signals);
@@ -152,14 +153,48 @@ pub fn open_files(
         ..Scan::default()
     };
     let opened = py.detach(|| {
-        let format = format_of(Kind::from_name(format)?, options)?;
-        let files = paths.into_iter().map(Source::new).collect();
-        let dataset = Dataset::new(format, files, schema, scan)?;
+        let kind = Kind::from_name(format)?;
+        let files: Vec<_> = paths.into_iter().map(Source::new).collect();
+        let native = format_of(kind, plain)
+            .and_then(|format| Dataset::new(format, files.clone(), schema.clone(), scan.clone()));
+        let dataset = match native {
+            Err(error) if is_left_to_datasets(&error, kind) => {
+                Dataset::new(Arc::new(ByDatasets::new(kind, options)), files, schema, scan)?
+            }
+            dataset => dataset?,
+        };
         let schema = with_features(dataset.full_schema(), features.as_deref());
+        if let Some(name) = schema.fields().iter().find_map(name_with_nul) {
+            let message = format!("the name of a column has a NUL character: {name:?}");
+            let error = ReadError::damaged(message);
+            return Err(match dataset.files().first() {
+                Some(file) => error.in_file(file.path()),
+                None => error,
+            });
+        }
         Ok(dataset.with_schema(schema))
     });
     let dataset = opened.map_err(|error: ReadError| signals.exception(py, &error))?;
     Ok(Files { dataset, progress, signals })
+}
+
+/// Whether the options ask for what only pandas, or Python's codecs, can do.
+fn is_left_to_datasets(error: &ReadError, kind: Kind) -> bool {
+    matches!(error.cause, Cause::Unsupported(_)) && ByDatasets::knows(kind)
+}
+
+/// A name that the C data interface, whose strings end at a NUL, can't pass on.
+fn name_with_nul(field: &FieldRef) -> Option<String> {
+    if field.name().contains('\0') {
+        return Some(field.name().clone());
+    }
+    match field.data_type() {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            name_with_nul(item)
+        }
+        DataType::Struct(fields) => fields.iter().find_map(name_with_nul),
+        _ => None,
+    }
 }
 
 fn format_of(kind: Kind, options: Options) -> reader::error::Result<Arc<dyn Format>> {

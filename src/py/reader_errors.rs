@@ -1,6 +1,6 @@
 //! The reader's errors as Python exceptions.
 
-use pyo3::exceptions::{PyMemoryError, PyNotImplementedError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use reader::error::{Cause, ReadError};
@@ -45,9 +45,4 @@ fn build(py: Python<'_>, error: &ReadError) -> PyResult<PyErr> {
         // Replaced by what the signal handler raised; only its absence is left to say.
         Cause::Interrupted => pyo3::exceptions::PyKeyboardInterrupt::new_err(()),
     })
-}
-
-/// No memory for the result.
-pub fn no_memory() -> PyErr {
-    PyMemoryError::new_err(())
 }

@@ -35,5 +35,6 @@ pub mod ordered;
 pub mod pipeline;
 pub mod rechunk;
 pub mod scan;
+pub mod serialized;
 pub mod source;
 pub mod text;

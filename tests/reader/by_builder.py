@@ -5,9 +5,13 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
+import pytest
 from datasets.packaged_modules.csv.csv import Csv, CsvConfig
 from datasets.packaged_modules.text.text import Text, TextConfig
 from datasets.table import table_cast
+
+import fast_axolotl
+from fast_axolotl.streaming import ReaderError
 
 
 def theirs(builder: str, path: Path, **options: Any) -> pa.Table:
@@ -25,3 +29,13 @@ def same(ours: pa.Table, expected: pa.Table) -> None:
     assert ours.schema.names == expected.schema.names
     assert [str(kind) for kind in ours.schema.types] == [str(k) for k in expected.schema.types]
     assert repr(ours.to_pydict()) == repr(expected.to_pydict())
+
+
+def before_error(path: Path, **options: Any) -> tuple[list[pa.RecordBatch], ReaderError]:
+    """Return the batches of a damaged file before the error, and the error."""
+    seen: list[pa.RecordBatch] = []
+    try:
+        seen.extend(iter(fast_axolotl.open_dataset(path, **options)))
+    except ReaderError as error:
+        return seen, error
+    pytest.fail("nothing was found wrong")

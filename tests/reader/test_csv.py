@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fast_axolotl
+from fast_axolotl.streaming import ReaderError, SchemaError
 
-from .by_builder import same, theirs
+from .by_builder import before_error, same, theirs
 
 
 def ours(path: "Path | list[Path]", **options: Any) -> pa.Table:
@@ -72,50 +73,11 @@ def test_the_rows_of_datasets(tmp_path: Path, content: str) -> None:
 FIELDS = st.one_of(
     st.sampled_from(
         [
-            "",
-            "NA",
-            "nan",
-            "null",
-            "None",
-            "N/A",
-            "-",
-            "1",
-            "-1",
-            "+5",
-            "007",
-            " 2 ",
-            "0x10",
-            "1_0",
-            "1.5",
-            "5.",
-            ".5",
-            "1e5",
-            "1e",
-            "inf",
-            "-Infinity",
-            "1e400",
-            "0.1000000000000000055",
-            "True",
-            "false",
-            "TRUE",
-            "yes",
-            "é",
-            "你好",
-            "😀",
-            "a b",
-            "#",
-            "'",
-            "\\",
-            "\x0b",
-            "\x1c",
-            "9223372036854775807",
-            "9223372036854775808",
-            "18446744073709551615",
-            "-0",
-            "-0.0",
-            "18446744073709551616",
-            "-9223372036854775809",
-            "12345678901234567890.5",
+            *("", "NA", "nan", "null", "None", "N/A", "-", "1", "-1", "+5", "007", " 2 ", "0x10"),
+            *("1.5", "5.", ".5", "1e5", "1e", "inf", "-Infinity", "1e400", "0.1000000000000000055"),
+            *("True", "false", "TRUE", "yes", "é", "你好", "😀", "a b", "#", "'", "\\", "\x0b"),
+            *("9223372036854775807", "9223372036854775808", "18446744073709551615", "-0", "-0.0"),
+            *("18446744073709551616", "-9223372036854775809", "12345678901234567890.5", "1_0"),
         ]
     ),
     st.integers(-(2**70), 2**70).map(str),
@@ -175,7 +137,7 @@ def test_random_characters(tmp_path: Path, pieces: list[str]) -> None:
     except Exception:
         expected = None
     if expected is None:
-        with pytest.raises(ValueError):
+        with pytest.raises(ReaderError):
             ours(path)
     elif expected.num_rows == 0:
         assert ours(path).num_rows == 0
@@ -211,7 +173,6 @@ def test_random_characters(tmp_path: Path, pieces: list[str]) -> None:
         ("a,b;1,2;3,4;", {"lineterminator": ";"}),
         (b"a,b\n1,caf\xe9\n", {"encoding": "latin-1"}),
         (b"a,b\n1,caf\xe9\x80\n", {"encoding": "cp1252"}),
-        (b"a,b\n1,caf\xe9\n", {"encoding_errors": "replace"}),
         ("a,b\n1,é\n".encode("utf-16"), {"encoding": "utf-16"}),
         # These are read by pandas itself.
         ("a,b\n1,2\n3,4\n", {"header": None}),
@@ -228,6 +189,13 @@ def test_random_characters(tmp_path: Path, pieces: list[str]) -> None:
 )
 def test_options(tmp_path: Path, content: "bytes | str", options: dict[str, Any]) -> None:
     check(tmp_path, content, **options)
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    # datasets takes this option, and drops it with pandas 3.
+    path = written(tmp_path, b"a,b\n1,caf\xe9\n")
+    assert ours(path, encoding_errors="replace").to_pydict() == {"a": [1], "b": ["caf\ufffd"]}
+    assert ours(path, encoding_errors="ignore").to_pydict() == {"a": [1], "b": ["caf"]}
 
 
 def test_tabs_without_being_told(tmp_path: Path) -> None:
@@ -282,7 +250,7 @@ def test_compressed(tmp_path: Path) -> None:
 def test_columns(tmp_path: Path) -> None:
     path = written(tmp_path, "a,b,c\n1,x,2.5\n2,y,3.5\n")
     assert ours(path, columns=["c", "a"]).to_pydict() == {"c": [2.5, 3.5], "a": [1, 2]}
-    with pytest.raises(ValueError, match="'z'.*a, b, c|\"z\".*a, b, c"):
+    with pytest.raises(ValueError, match=r"z.*a, b, c"):
         ours(path, columns=["z"])
 
 
@@ -316,7 +284,7 @@ class TestTypes:
         reader = fast_axolotl.open_dataset(path, chunksize=2, batch_size=1)
         batches = iter(reader)
         assert next(batches).num_rows == next(batches).num_rows == 1
-        with pytest.raises(fast_axolotl.SchemaError) as raised:
+        with pytest.raises(SchemaError) as raised:
             next(batches)
         message = str(raised.value)
         for piece in (str(path), "line 4", "row 2", '"a"', wanted, found, 'infer="full"'):
@@ -326,7 +294,7 @@ class TestTypes:
     def test_full_looks_at_all_files(self, tmp_path: Path) -> None:
         one = written(tmp_path, "a,b\n1,x\n", "1.csv")
         two = written(tmp_path, "a,b\n2.5,y\n", "2.csv")
-        with pytest.raises(fast_axolotl.SchemaError, match=r"2\.csv.*column"):
+        with pytest.raises(SchemaError, match=r"2\.csv.*column"):
             ours([one, two])
         table = ours([one, two], infer="full")
         assert table.to_pydict() == {"a": [1.0, 2.5], "b": ["x", "y"]}
@@ -334,7 +302,7 @@ class TestTypes:
     def test_null_in_the_first_10000_rows_then_text(self, tmp_path: Path) -> None:
         rows = "".join(f"{index},\n" for index in range(10_000))
         path = written(tmp_path, "a,b\n" + rows + "0,x\n1,x\n")
-        with pytest.raises(fast_axolotl.SchemaError, match="line 10002"):
+        with pytest.raises(SchemaError, match="line 10002"):
             ours(path)
         assert ours(path, infer="full").column("b").to_pylist()[-3:] == [None, "x", "x"]
 
@@ -346,7 +314,7 @@ class TestTypes:
         assert table.to_pydict() == {"b": ["2", None], "a": [1.0, 3.0]}
         small = pa.schema({"a": pa.int8()})
         assert ours(path, schema=small).to_pydict() == {"a": [1, 3]}
-        with pytest.raises(fast_axolotl.SchemaError, match=r'"300".*|Int8'):
+        with pytest.raises(SchemaError, match=r'"300".*|Int8'):
             ours(written(tmp_path, "a\n300\n", "y.csv"), schema=small)
         features = datasets.Features({"a": datasets.Value("string")})
         assert ours(path, features=features).to_pydict() == {"a": ["1", "3"]}
@@ -355,12 +323,9 @@ class TestTypes:
 class TestDamage:
     def damaged(self, path: Path, **options: Any) -> tuple[int, str]:
         """Rows before the damage, and what the error says."""
-        rows = 0
-        with pytest.raises(ValueError) as raised:
-            for batch in fast_axolotl.open_dataset(path, batch_size=1, **options):
-                rows += batch.num_rows
-        assert str(path) in str(raised.value)
-        return rows, str(raised.value)
+        seen, error = before_error(path, batch_size=1, **options)
+        assert str(path) in str(error)
+        return len(seen), str(error)
 
     def test_long_row(self, tmp_path: Path) -> None:
         path = written(tmp_path, "a,b\n1,2\n3,4,5\n")
@@ -390,10 +355,8 @@ class TestDamage:
         data = gzip.compress(BIG.encode())
         path = written(tmp_path, data[: len(data) // 2], "x.csv.gz")
         table = theirs("csv", written(tmp_path, BIG))
-        seen = []
-        with pytest.raises(ValueError, match="truncated"):
-            for batch in fast_axolotl.open_dataset(path):
-                seen.append(batch)
+        seen, error = before_error(path)
+        assert "truncated" in str(error)
         found = pa.Table.from_batches(seen)
         assert found.num_rows > 10_000
         assert found.to_pydict() == table.slice(0, found.num_rows).to_pydict()
@@ -416,5 +379,5 @@ class TestDamage:
             file.write(b'a,b\n1,2\n3,"')
             for _ in range(600):
                 file.write(b"x" * (1 << 20))
-        with pytest.raises(ValueError, match="longer than|no end"):
+        with pytest.raises(ValueError, match=r"longer than|no end"):
             ours(path)

@@ -165,7 +165,7 @@ def test_content_corrects_the_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"format=.*arrow.*csv.*json.*parquet.*text"):
         fast_axolotl.open_dataset(unknown)
     assert fast_axolotl.open_dataset(unknown, format="jsonl").to_pydict() == TABLE.to_pydict()
-    with pytest.raises(ValueError, match="unknown format .yaml."):
+    with pytest.raises(ValueError, match=r"unknown format .yaml."):
         fast_axolotl.open_dataset(unknown, format="yaml")
 
 
@@ -206,8 +206,10 @@ def test_other_libraries_take_it(tmp_path: Path) -> None:
     frame = polars.DataFrame(fast_axolotl.open_dataset(path))
     assert frame["id"].to_list() == list(range(ROWS))
     duckdb = pytest.importorskip("duckdb")
-    pa.RecordBatchReader.from_stream(fast_axolotl.open_dataset(path))
-    assert duckdb.sql("select sum(id) from stream").fetchone() == (sum(range(ROWS)),)
+    connection = duckdb.connect()
+    stream = pa.RecordBatchReader.from_stream(fast_axolotl.open_dataset(path))
+    connection.register("stream", stream)
+    assert connection.sql("select sum(id) from stream").fetchone() == (sum(range(ROWS)),)
 
 
 def test_batches_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

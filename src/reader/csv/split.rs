@@ -150,6 +150,7 @@ impl Records {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::ops::{ControlFlow, Range};
 

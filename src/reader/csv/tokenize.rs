@@ -269,6 +269,7 @@ fn any<S: Sink>(dialect: &Dialect, text: &str, sink: &mut S) -> Result<(), Unclo
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 
@@ -349,7 +350,7 @@ mod tests {
         fn the_fast_one_is_the_exact_one(text in "([ab ,\"\r\n\té]|\"\"|,\"|\",){0,40}", tab: bool) {
             let dialect = Dialect { delimiter: if tab { b'\t' } else { b',' }, ..Dialect::default() };
             let (mut fast, mut exact) = (Rows::default(), Rows::default());
-            let results = (tokenize(&dialect, &text, &mut fast), any(&dialect, &text, &mut exact));
+            let results = (tokenize(&dialect, &text, &mut fast), super::any(&dialect, &text, &mut exact));
             prop_assert_eq!(results.0.is_ok(), results.1.is_ok());
             prop_assert_eq!(&fast.rows, &exact.rows);
         }

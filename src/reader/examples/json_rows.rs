@@ -64,7 +64,7 @@ fn read(parts: &[&str]) -> Result<String> {
                 }
             };
             chunks.push(batch);
-            while let Some(batch) = chunks.next()? {
+            while let Some(batch) = chunks.whole()? {
                 rows += batch.num_rows();
                 first.get_or_insert_with(|| start.elapsed());
                 if let Some(writer) = &mut writer {

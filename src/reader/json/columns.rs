@@ -347,18 +347,11 @@ impl Column {
             return Ok(());
         }
         if let Values::Int(values) = &mut self.values {
-            // Lists of token ids: most of the numbers that there are.
-            while let Some(b'0'..=b'9' | b'-') = cursor.next_byte() {
-                let start = cursor.at;
-                let Number::Int(value) = cursor.number()? else {
-                    cursor.at = start;
-                    break;
-                };
-                values.push(value);
-                self.nulls.append_non_null();
-                if !cursor.more(b']')? {
-                    return Ok(());
-                }
+            let before = values.len();
+            let ended = append_ints(values, cursor);
+            self.nulls.append_n_non_nulls(values.len() - before);
+            if ended? {
+                return Ok(());
             }
         }
         loop {
@@ -515,6 +508,33 @@ impl Column {
             }
             Values::Struct(inner) => Arc::new(inner.take(nulls)?),
         })
+    }
+}
+
+/// The integers of a list, up to its end (then true) or the first item that is none. Lists of token ids
+/// are most of the numbers that there are.
+#[inline(always)]
+fn append_ints(values: &mut Vec<i64>, cursor: &mut Cursor<'_>) -> Parsed<bool> {
+    loop {
+        while let Some((length, value, b',')) = cursor.short_int() {
+            values.push(value.cast_signed());
+            cursor.at += length + 1;
+            cursor.at += usize::from(cursor.peek() == Some(b' '));
+        }
+        let start = cursor.at;
+        match cursor.next_byte() {
+            Some(b'0'..=b'9' | b'-') => {
+                let Number::Int(value) = cursor.number()? else {
+                    cursor.at = start;
+                    return Ok(false);
+                };
+                values.push(value);
+                if !cursor.more(b']')? {
+                    return Ok(true);
+                }
+            }
+            _ => return Ok(false),
+        }
     }
 }
 

@@ -150,6 +150,28 @@ impl<'a> Cursor<'a> {
         self.unusual_number(first, at, negative)
     }
 
+    /// The digits at the cursor, where there are one to seven that are an integer by themselves, and
+    /// the byte behind them. All at once: the lengths of token ids are what a loop can't foresee.
+    #[inline(always)]
+    pub fn short_int(&self) -> Option<(usize, u64, u8)> {
+        let rest = self.bytes.get(self.at..)?;
+        let word = u64::from_le_bytes(*rest.first_chunk::<8>()?);
+        let digits = word ^ 0x3030_3030_3030_3030;
+        // The high bit of each byte that is no digit; right up to the first of them.
+        let others = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080;
+        let length = others.trailing_zeros() / 8;
+        if length == 0 || length == 8 || (length > 1 && word & 0xff == 0x30) {
+            return None;
+        }
+        let behind = (word >> (8 * length)) as u8;
+        // Zeros before them, then pairs, fours and all eight in one multiplication each.
+        let digits = digits << (8 * (8 - length));
+        let pairs = (digits.wrapping_mul(10) + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+        let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+        let value = (fours.wrapping_mul(10_000) + (fours >> 32)) & 0xffff_ffff;
+        Some((length as usize, value, behind))
+    }
+
     #[inline(never)]
     fn unusual_number(&mut self, first: usize, mut at: usize, negative: bool) -> Parsed<Number> {
         let start = self.at;
@@ -457,5 +479,24 @@ impl<'a> Cursor<'a> {
         };
         self.expect(b':', "an object member without a colon")?;
         Ok(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn short_ints_are_ints(value in 0u64..20_000_000, behind in "[,\\] .e:é\u{0}]{1,9}") {
+            let text = format!("{value}{behind}");
+            let length = value.to_string().len();
+            match Cursor::new(text.as_bytes()).short_int() {
+                Some(got) => prop_assert_eq!(got, (length, value, text.as_bytes()[length])),
+                None => prop_assert!(length > 7 || text.len() < 8),
+            }
+        }
     }
 }

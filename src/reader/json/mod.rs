@@ -3,6 +3,7 @@
 mod columns;
 mod cursor;
 mod fault;
+mod field;
 mod find;
 mod jsontext;
 mod rows;
@@ -21,7 +22,9 @@ use crate::options::Options;
 use crate::pipeline::{Blocks, Pipeline};
 use crate::scan::{BatchSource, Format, Infer, Scan};
 use crate::source::{Input, Source};
+use crate::text::encoding::{self, Encoding, OnError};
 
+use field::FieldReader;
 use rows::{Looker, Plan, RowParser, Seen};
 use shape::Rows;
 use split::{Layout, Splitter};
@@ -36,18 +39,37 @@ const CHUNK_SIZE: usize = 10 << 20;
 #[derive(Debug)]
 pub struct Json {
     chunk_size: usize,
+    /// The field of the one object of a file that has the rows.
+    field: Option<String>,
+    encoding: Encoding,
+    on_error: OnError,
 }
 
 impl Json {
     /// Takes the options of the builder of `datasets`.
     pub fn new(mut options: Options) -> Result<Self> {
-        let chunk_size = options.take_usize("chunksize")?.unwrap_or(CHUNK_SIZE);
+        let chunk_size = options.take_usize("chunksize")?;
+        let block_size = options.take_usize("block_size")?;
+        let field = options.take_str("field")?;
+        let (encoding, on_error) = encoding::from_options(&mut options)?;
+        // Threads are not chosen here; mixed types are always `Json()`.
+        options.take_bool("use_threads")?;
+        options.take_str("on_mixed_types")?;
+        if options.take_bool("newlines_in_values")?.is_some() {
+            return Err(ReadError::request("newlines_in_values is no longer supported"));
+        }
         options.finish("json")?;
-        Ok(Json { chunk_size })
+        let chunk_size = block_size.or(chunk_size).unwrap_or(CHUNK_SIZE);
+        Ok(Json { chunk_size, field, encoding, on_error })
     }
 
     fn input(&self, file: &Source, scan: &Scan) -> Result<Input> {
-        file.input(&scan.progress)
+        let input = file.input(&scan.progress)?;
+        let input = input.map(|input| encoding::transcode(input, self.encoding, self.on_error));
+        Ok(match &self.field {
+            Some(name) => input.map(|input| Box::new(FieldReader::new(input, name))),
+            None => input,
+        })
     }
 
     /// What is seen in the first bytes of a file, or in all of it; and whether it is an array.
@@ -58,7 +80,7 @@ impl Json {
             Infer::Full => None,
         };
         let splitter = Splitter::new(Arc::clone(&layout), 1, scan.block_bytes).looking(limit);
-        let looker = Looker { layout: Arc::clone(&layout) };
+        let looker = Looker { layout: Arc::clone(&layout), on_error: self.on_error };
         let mut pipeline = Pipeline::new(
             file.path(),
             self.input(file, scan)?,
@@ -81,7 +103,11 @@ impl Json {
             };
             bytes += seen.bytes as u64;
             rows.merge(seen.rows);
-            if !seen.sound {
+            if let Some(error) = seen.error {
+                // Without a row before it, there is nothing to read but the error.
+                if rows.count == 0 {
+                    return Err(error.in_file(file.path()));
+                }
                 break;
             }
         }
@@ -95,7 +121,11 @@ impl Format for Json {
         let mut any_array = false;
         for file in files {
             scan.check()?;
-            let (seen, is_array) = self.look(file, scan)?;
+            let (seen, is_array) = match self.look(file, scan) {
+                // The rows of the files before come first.
+                Err(error) if rows.count > 0 && matches!(error.cause, Cause::Damaged(_)) => break,
+                seen => seen?,
+            };
             rows.merge(seen);
             any_array |= is_array;
             // The types of the first file that has rows are those of all.
@@ -103,7 +133,7 @@ impl Format for Json {
                 break;
             }
         }
-        Ok(Arc::new(Schema::new(rows.fields(any_array))))
+        Ok(Arc::new(Schema::new(rows.fields(any_array, self.field.is_some()))))
     }
 
     fn open(
@@ -114,12 +144,14 @@ impl Format for Json {
         scan: &Scan,
     ) -> Result<Box<dyn BatchSource>> {
         let late = !given && scan.infer == Infer::First;
-        let plan = Plan::new(schema, scan.columns.as_deref(), given, late)?;
+        let plan = Plan::new(schema, scan.columns.as_deref(), given, late)?
+            .converting(self.field.is_some());
         let batches = Arc::clone(plan.schema());
         let layout = Arc::new(OnceLock::new());
         let ended = Arc::new(AtomicBool::new(false));
         let splitter = Splitter::new(Arc::clone(&layout), scan.batch_size, scan.block_bytes);
-        let parser = RowParser { plan, layout: Arc::clone(&layout), ended: Arc::clone(&ended) };
+        let (on_error, ended_too) = (self.on_error, Arc::clone(&ended));
+        let parser = RowParser { plan, layout: Arc::clone(&layout), ended: ended_too, on_error };
         let pipeline = Pipeline::new(
             file.path(),
             self.input(file, scan)?,

@@ -1,5 +1,6 @@
 //! Blocks of a file, made into record batches.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -16,6 +17,7 @@ use super::shape::{Rows, is_json_field, not_an_object};
 use super::split::{BOM, Layout};
 use crate::error::{ReadError, Result};
 use crate::pipeline::{Block, BlockParser, Parsed};
+use crate::text::encoding::{self, OnError};
 
 /// Walks over the rows of a block.
 pub struct RowCursor<'a> {
@@ -31,8 +33,8 @@ pub struct RowCursor<'a> {
 }
 
 impl<'a> RowCursor<'a> {
-    pub fn new(block: &'a Block, layout: Layout, ujson: bool) -> Self {
-        let data = block.data();
+    /// `data`: the content of the block, with what is no text replaced, if it is to be.
+    pub fn new(data: &'a [u8], is_first: bool, layout: Layout, ujson: bool) -> Self {
         let invalid = match simdutf8::basic::from_utf8(data) {
             Ok(_) => None,
             Err(_) => simdutf8::compat::from_utf8(data).err().map(|error| error.valid_up_to()),
@@ -41,7 +43,7 @@ impl<'a> RowCursor<'a> {
         cursor.lenient = ujson || layout.is_array();
         let mut rows =
             RowCursor { cursor, layout, invalid, ended: false, one_a_line: true, has_row: false };
-        if block.index == 0 {
+        if is_first {
             rows.start();
         }
         rows
@@ -135,8 +137,8 @@ pub struct Plan {
     /// Of each column of the batches, its index among the keys.
     columns: Vec<usize>,
     schema: SchemaRef,
-    /// Whether the schema is the user's: values are converted to it.
-    given: bool,
+    /// Whether values are converted to the schema: it is the user's.
+    converts: bool,
     /// Whether a contradiction would have been known before, if all had been read.
     late: bool,
     /// Whether rows are read as by ujson, as `datasets` does where a column is `Json()`.
@@ -162,10 +164,17 @@ impl Plan {
             natural: schema.fields().iter().map(|field| natural_field(field)).collect(),
             columns,
             schema: Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())),
-            given,
+            converts: given,
             late,
             ujson: schema.fields().iter().any(|field| has_json(field)),
         })
+    }
+
+    /// Whether values of other kinds are converted though the schema was found.
+    #[must_use]
+    pub fn converting(mut self, converts: bool) -> Self {
+        self.converts |= converts;
+        self
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -173,7 +182,7 @@ impl Plan {
     }
 
     fn start(&self) -> Struct {
-        Struct::new(&self.natural, self.given, |name| {
+        Struct::new(&self.natural, self.converts, |name| {
             self.schema.fields().iter().any(|field| field.name() == name)
         })
     }
@@ -211,22 +220,24 @@ impl Plan {
     }
 
     fn error(&self, fault: &Fault, data: &[u8], row: usize) -> ReadError {
-        let message = fault.to_string();
-        let error = match fault.cause() {
-            FaultCause::Type { .. } | FaultCause::NewColumn { .. } if self.late => {
-                ReadError::late(message)
-            }
-            FaultCause::Type { .. } | FaultCause::NewColumn { .. } => ReadError::schema(message),
-            FaultCause::TooLarge => ReadError::too_large(message),
-            _ => ReadError::damaged(message),
-        };
-        let at = fault.at().min(data.len());
-        let line = 1 + memchr_iter(b'\n', &data[..at]).count() as u64;
-        let error = error.at_row(row as u64).at_line(line).at_byte(at as u64);
-        match fault.column() {
-            Some(column) => error.in_column(column),
-            None => error,
-        }
+        read_error(fault, data, row as u64, self.late)
+    }
+}
+
+fn read_error(fault: &Fault, data: &[u8], row: u64, late: bool) -> ReadError {
+    let message = fault.to_string();
+    let error = match fault.cause() {
+        FaultCause::Type { .. } | FaultCause::NewColumn { .. } if late => ReadError::late(message),
+        FaultCause::Type { .. } | FaultCause::NewColumn { .. } => ReadError::schema(message),
+        FaultCause::TooLarge => ReadError::too_large(message),
+        _ => ReadError::damaged(message),
+    };
+    let at = fault.at().min(data.len());
+    let line = 1 + memchr_iter(b'\n', &data[..at]).count() as u64;
+    let error = error.at_row(row).at_line(line).at_byte(at as u64);
+    match fault.column() {
+        Some(column) => error.in_column(column),
+        None => error,
     }
 }
 
@@ -274,6 +285,19 @@ pub struct RowParser {
     pub layout: Arc<OnceLock<Layout>>,
     /// Set when an array has come to its end.
     pub ended: Arc<AtomicBool>,
+    pub on_error: OnError,
+}
+
+/// The content of a block, with what is no text replaced or left out, if it is to be.
+fn content(block: &Block, on_error: OnError) -> Cow<'_, [u8]> {
+    let data = block.data();
+    match on_error {
+        OnError::Strict => Cow::Borrowed(data),
+        _ => match encoding::utf8(data, on_error) {
+            Ok(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
+            _ => Cow::Borrowed(data),
+        },
+    }
 }
 
 impl BlockParser for RowParser {
@@ -281,10 +305,10 @@ impl BlockParser for RowParser {
     type Output = Parsed;
 
     fn parse(&self, block: Block, scratch: &mut Option<Struct>) -> Parsed {
-        let data = block.data();
+        let data = &*content(&block, self.on_error);
         let layout = *self.layout.get_or_init(|| Layout::of(data));
         let rows = scratch.get_or_insert_with(|| self.plan.start());
-        let mut cursor = RowCursor::new(&block, layout, self.plan.ujson);
+        let mut cursor = RowCursor::new(data, block.index == 0, layout, self.plan.ujson);
         let fault = self.append_rows(&mut cursor, layout, rows).err();
         if cursor.ended {
             self.ended.store(true, Ordering::Release);
@@ -348,6 +372,7 @@ impl RowParser {
 /// Looks at the types in blocks.
 pub struct Looker {
     pub layout: Arc<OnceLock<Layout>>,
+    pub on_error: OnError,
 }
 
 /// What was seen in a block.
@@ -355,8 +380,8 @@ pub struct Looker {
 pub struct Seen {
     pub rows: Rows,
     pub bytes: usize,
-    /// Whether all of the block could be read.
-    pub sound: bool,
+    /// Why not all of the block could be read.
+    pub error: Option<ReadError>,
 }
 
 impl BlockParser for Looker {
@@ -365,28 +390,28 @@ impl BlockParser for Looker {
 
     fn parse(&self, block: Block, (): &mut ()) -> Seen {
         let bytes = block.data().len();
-        let layout = *self.layout.get_or_init(|| Layout::of(block.data()));
-        match look(&block, layout, u64::MAX) {
-            (rows, true) => Seen { rows, bytes, sound: true },
-            // Once more without the row that is damaged.
-            (rows, false) => Seen {
-                rows: look(&block, layout, rows.count.saturating_sub(1)).0,
-                bytes,
-                sound: false,
-            },
-        }
+        let data = &*content(&block, self.on_error);
+        let layout = *self.layout.get_or_init(|| Layout::of(data));
+        let is_first = block.index == 0;
+        let (rows, fault) = look(data, is_first, layout, u64::MAX);
+        let Some(fault) = fault else { return Seen { rows, bytes, error: None } };
+        // Once more without the row that is damaged.
+        let sound = rows.count.saturating_sub(1);
+        let (rows, _) = look(data, is_first, layout, sound);
+        Seen { rows, bytes, error: Some(read_error(&fault, data, sound, false)) }
     }
 }
 
-fn look(block: &Block, layout: Layout, limit: u64) -> (Rows, bool) {
+fn look(data: &[u8], is_first: bool, layout: Layout, limit: u64) -> (Rows, Option<Fault>) {
     let mut seen = Rows::new();
-    let mut rows = RowCursor::new(block, layout, false);
+    let mut rows = RowCursor::new(data, is_first, layout, false);
     let result = observe(&mut rows, layout, limit, &mut seen);
-    let lines = memchr_iter(b'\n', block.data()).count() as u64;
+    let lines = memchr_iter(b'\n', data).count() as u64;
     if !rows.one_a_line || lines > seen.count || lines + 1 < seen.count {
         seen.not_one_a_line();
     }
-    (seen, result.is_ok())
+    let fault = result.err().map(|fault| rows.explain(fault));
+    (seen, fault)
 }
 
 fn observe(

@@ -18,6 +18,7 @@ pub struct Shape {
     bools: bool,
     ints: bool,
     floats: bool,
+    fractions: bool,
     non_finite: bool,
     /// An integer beyond 64 bits, which ujson refuses.
     huge: bool,
@@ -52,6 +53,8 @@ pub struct Rules {
     pub ujson: bool,
     /// Whether objects with different keys in one place become `Json()`.
     pub mixed_objects: bool,
+    /// Through pandas, which finds no timestamps, and makes integers of floats without fractions.
+    pub pandas: bool,
 }
 
 const MANY: usize = 16;
@@ -86,7 +89,7 @@ impl Shape {
         match cursor.number()? {
             Number::Int(_) => self.ints = true,
             Number::Float => {
-                cursor.float(start)?;
+                self.fractions |= cursor.float(start)?.fract() != 0.0;
                 self.floats = true;
                 self.huge |= is_huge(&cursor.bytes[start..cursor.at]);
             }
@@ -120,6 +123,11 @@ impl Shape {
             return Ok(());
         }
         loop {
+            while let Some((length, _, b',')) = cursor.short_int() {
+                item.ints = true;
+                cursor.at += length + 1;
+                cursor.at += usize::from(cursor.peek() == Some(b' '));
+            }
             match cursor.next_byte() {
                 Some(b'0'..=b'9' | b'-') => item.observe_number(cursor)?,
                 _ => item.observe(cursor, depth + 1)?,
@@ -135,6 +143,7 @@ impl Shape {
         self.bools |= later.bools;
         self.ints |= later.ints;
         self.floats |= later.floats;
+        self.fractions |= later.fractions;
         self.non_finite |= later.non_finite;
         self.huge |= later.huge;
         self.times |= later.times;
@@ -191,7 +200,7 @@ impl Shape {
             DataType::Struct(object.fields(rules))
         } else if let Some(item) = &self.list {
             DataType::List(Arc::new(item.field("item", rules)))
-        } else if self.strings {
+        } else if self.strings || (self.times && rules.pandas) {
             DataType::Utf8
         } else if self.times {
             DataType::Timestamp(TimeUnit::Second, None)
@@ -367,11 +376,27 @@ impl Rows {
         self.one_a_line &= later.one_a_line;
     }
 
-    pub fn fields(&self, array: bool) -> Fields {
+    /// The columns. `pandas`: where `datasets` reads through it.
+    pub fn fields(&self, array: bool, pandas: bool) -> Fields {
         let by_ujson = self.one_a_line && !self.columns.has_huge();
-        let mut rules = Rules { ujson: array, mixed_objects: array || by_ujson };
+        let mixed_objects = !pandas && (array || by_ujson);
+        let mut rules = Rules { ujson: array, mixed_objects, pandas };
         // With one such column, datasets sends whole rows through ujson.
         rules.ujson |= self.columns.fields.iter().any(|(_, shape)| shape.has_json(rules));
-        self.columns.fields(rules)
+        let fields = self.columns.fields(rules);
+        if !pandas {
+            return fields;
+        }
+        let is_whole = |name: &str| {
+            let shape = self.columns.fields.iter().find(|(key, _)| key.name == name);
+            shape.is_some_and(|(_, shape)| shape.floats && !shape.fractions && !shape.huge)
+        };
+        let whole = |field: &Arc<Field>| match field.data_type() {
+            DataType::Float64 if is_whole(field.name()) => {
+                Arc::new(field.as_ref().clone().with_data_type(DataType::Int64))
+            }
+            _ => Arc::clone(field),
+        };
+        fields.iter().map(whole).collect()
     }
 }

@@ -40,21 +40,26 @@ impl Layout {
                 None => Layout::Values,
             };
         }
-        let line = memchr(b'\n', head).map(|end| &head[..end]);
-        match line {
-            Some(line) if !ends_outside(line) => Layout::Objects,
-            _ => Layout::Lines,
-        }
+        if spans_lines(&head[..head.len().min(LOOK)]) { Layout::Objects } else { Layout::Lines }
     }
 }
 
-/// Whether all that begins in the line ends in it.
-fn ends_outside(line: &[u8]) -> bool {
+/// Bytes of a file that tell its layout.
+const LOOK: usize = 64 << 10;
+
+/// Whether an object goes on behind a line feed.
+fn spans_lines(head: &[u8]) -> bool {
     let mut nesting = Nesting::default();
-    let mut ended = true;
-    nesting.walk(line, 0, |_, _| ended = true);
-    ended &= nesting.depth <= 0 && !nesting.in_string;
-    ended
+    let mut start = 0;
+    for end in memchr_iter(b'\n', head) {
+        nesting.walk(&head[start..end], 0, |_, _| ());
+        if nesting.depth > 0 || nesting.in_string {
+            // A line that ends within a string is damaged, and does not go on.
+            return !nesting.in_string;
+        }
+        start = end;
+    }
+    false
 }
 
 /// How deep a place is nested. Deepest first: strings, then brackets and braces of either kind.
@@ -247,6 +252,10 @@ impl Splitter {
 
 impl pipeline::Splitter for Splitter {
     fn split(&mut self, data: &[u8], seen: usize) -> Result<Option<usize>> {
+        let is_blank = || data.iter().all(|byte| byte.is_ascii_whitespace());
+        if self.layout.get().is_none() && is_blank() {
+            return Ok(None);
+        }
         let layout = *self.layout.get_or_init(|| Layout::of(data));
         if let (Layout::Lines, Some(left)) = (layout, self.look)
             && let Ok(left) = usize::try_from(left)
@@ -275,6 +284,11 @@ impl pipeline::Splitter for Splitter {
         }
         Ok(None)
     }
+
+    fn split_rest(&mut self, data: &[u8]) -> Result<Option<usize>> {
+        self.first = true;
+        self.split(data, data.len())
+    }
 }
 
 #[cfg(test)]
@@ -295,6 +309,8 @@ mod tests {
             ("\u{feff} [ {\"a\":1}]", Layout::Array),
             ("[1]", Layout::Values),
             ("[\"a {b\"]", Layout::Values),
+            ("{}\n{\n \"a\": 1}", Layout::Objects),
+            ("{\"a\":1}\n{\"a\":\"\n", Layout::Lines),
             ("", Layout::Lines),
         ] {
             assert_eq!(Layout::of(head.as_bytes()), layout, "{head:?}");

@@ -1,0 +1,178 @@
+//! CSV and text with options that only pandas and Python's codecs know: read by the builders of
+//! `datasets`, through `fast_axolotl.streaming.by_datasets`.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::ffi::FFI_ArrowSchema;
+use arrow_schema::{Schema, SchemaRef};
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyCapsule, PyDict};
+use reader::error::{Cause, ReadError, Result};
+use reader::format::Kind;
+use reader::scan::{BatchSource, Format, Infer, Scan};
+use reader::serialized;
+use reader::source::Source;
+
+use crate::py::arrow_capsule;
+
+/// The format, with options as they came from Python.
+pub struct ByDatasets {
+    kind: Kind,
+    options: Py<PyDict>,
+}
+
+impl ByDatasets {
+    pub fn knows(kind: Kind) -> bool {
+        matches!(kind, Kind::Csv | Kind::Tsv | Kind::Text)
+    }
+
+    pub fn new(kind: Kind, options: Py<PyDict>) -> Self {
+        ByDatasets { kind, options }
+    }
+
+    /// Opens a file as a stream of batches, and says their schema.
+    fn stream(
+        &self,
+        file: &Source,
+        schema: Option<&SchemaRef>,
+        given: bool,
+    ) -> Result<(Py<PyAny>, SchemaRef)> {
+        let opened = Python::attach(|py| {
+            let schema = schema.map(|schema| PySchema { schema: Arc::clone(schema) });
+            let module = py.import(intern!(py, "fast_axolotl.streaming.by_datasets"))?;
+            let path = PathBuf::from(file.path());
+            let arguments = (self.kind.name(), path, self.options.bind(py), schema, given);
+            let stream = module.getattr(intern!(py, "Stream"))?.call1(arguments)?;
+            let schema = arrow_capsule::import_schema(&stream)?;
+            Ok((stream.unbind(), schema))
+        });
+        opened.map_err(|error| read_error(&error).in_file(file.path()))
+    }
+}
+
+/// A schema for Python.
+#[pyclass(frozen)]
+struct PySchema {
+    schema: SchemaRef,
+}
+
+#[pymethods]
+impl PySchema {
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        let schema = FFI_ArrowSchema::try_from(self.schema.as_ref())
+            .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
+        PyCapsule::new_with_value(py, schema, c"arrow_schema")
+    }
+}
+
+fn read_error(error: &PyErr) -> ReadError {
+    Python::attach(|py| {
+        if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+            return ReadError::new(Cause::Interrupted);
+        }
+        let value = error.value(py);
+        let name = value.get_type().name().map_or_else(|_| String::new(), |name| name.to_string());
+        ReadError::damaged(format!("{name}: {value}"))
+    })
+}
+
+impl Format for ByDatasets {
+    fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef> {
+        let Some(first) = files.first() else {
+            return Err(ReadError::request("no file to infer a schema from"));
+        };
+        if scan.infer == Infer::Full && self.kind != Kind::Text {
+            return Err(ReadError::unsupported(
+                "infer=\"full\" does not go with these options, which are read by pandas",
+            ));
+        }
+        Ok(self.stream(first, None, false)?.1)
+    }
+
+    fn open(
+        &self,
+        file: &Source,
+        schema: &SchemaRef,
+        given: bool,
+        scan: &Scan,
+    ) -> Result<Box<dyn BatchSource>> {
+        let (stream, _) = self.stream(file, Some(schema), given)?;
+        let indices = scan.columns.as_ref().map(|columns| {
+            let find = |name: &String| {
+                schema.index_of(name).map_err(|error| ReadError::request(error.to_string()))
+            };
+            columns.iter().map(find).collect::<Result<Vec<_>>>()
+        });
+        let indices = indices.transpose()?;
+        let schema = match &indices {
+            None => Arc::clone(schema),
+            Some(indices) => Arc::new(schema.project(indices)?),
+        };
+        Ok(Box::new(Batches { stream: Some(stream), schema, indices, ready: VecDeque::new() }))
+    }
+}
+
+struct Batches {
+    stream: Option<Py<PyAny>>,
+    schema: Arc<Schema>,
+    indices: Option<Vec<usize>>,
+    ready: VecDeque<RecordBatch>,
+}
+
+impl Batches {
+    fn refill(&mut self) -> Result<bool> {
+        let Some(stream) = &self.stream else { return Ok(false) };
+        let batches = Python::attach(|py| {
+            let bytes = stream.bind(py).call_method0(intern!(py, "next_bytes"));
+            match bytes.map_err(|error| read_error(&error))? {
+                bytes if bytes.is_none() => Ok(None),
+                bytes => {
+                    let bytes = bytes
+                        .cast_into::<PyBytes>()
+                        .map_err(|error| ReadError::new(Cause::Internal(error.to_string())))?;
+                    serialized::batches(bytes.as_bytes()).map(Some)
+                }
+            }
+        });
+        if !matches!(batches, Ok(Some(_))) {
+            self.stream = None;
+        }
+        match batches? {
+            None => Ok(false),
+            Some(batches) => {
+                self.ready.extend(batches);
+                Ok(true)
+            }
+        }
+    }
+}
+
+impl BatchSource for Batches {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            let Some(batch) = self.ready.pop_front() else {
+                if self.refill()? {
+                    continue;
+                }
+                return Ok(None);
+            };
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            let batch = match &self.indices {
+                None => batch,
+                Some(indices) => batch.project(indices)?,
+            };
+            return Ok(Some(batch.with_schema(Arc::clone(&self.schema))?));
+        }
+    }
+}

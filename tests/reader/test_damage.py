@@ -1,0 +1,153 @@
+"""Damaged files: all rows before the damage, unchanged, then an error with file and place."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pa = pytest.importorskip("pyarrow")
+
+import pyarrow.parquet as pq  # noqa: E402
+
+import fast_axolotl  # noqa: E402
+from fast_axolotl.streaming import DamagedFileError, ReaderError, TooLargeError  # noqa: E402
+
+from . import fuzz  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension"
+)
+
+ROWS = [{"a": i, "s": f"row {i} é", "l": [i, None]} for i in range(60)]
+TABLE = pa.Table.from_pylist(ROWS)
+
+
+def read(path: Path, **options: Any) -> tuple[list[dict[str, Any]], Exception | None]:
+    rows: list[dict[str, Any]] = []
+    try:
+        for batch in fast_axolotl.open_dataset(path, batch_size=7, **options):
+            batch.validate(full=True)
+            rows.extend(batch.to_pylist())
+    except (ReaderError, OSError) as error:
+        return rows, error
+    return rows, None
+
+
+def stream(table: Any, compression: str | None = None) -> bytes:
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as out:
+        out.write_table(table, max_chunksize=5)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def lines() -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_stream_cut_anywhere(tmp_path: Path, threads: int) -> None:
+    path = tmp_path / "cut.arrows"
+    whole = stream(TABLE)
+    for end in range(0, len(whole) - 8, 37):
+        path.write_bytes(whole[:end])
+        rows, error = read(path, num_threads=threads)
+        assert rows == ROWS[: len(rows)]
+        # A cut between two messages can't be told from the end.
+        if len(rows) % 5:
+            assert error is not None
+        if error is not None:
+            assert "cut.arrows" in str(error)
+
+
+def test_a_file_without_its_footer(tmp_path: Path) -> None:
+    path = tmp_path / "cut.arrow"
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, TABLE.schema) as out:
+        out.write_table(TABLE, max_chunksize=5)
+    path.write_bytes(sink.getvalue().to_pybytes()[:-20])
+    rows, error = read(path)
+    assert rows == ROWS
+    assert isinstance(error, DamagedFileError)
+    assert "footer" in str(error)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_damaged_page_of_parquet(tmp_path: Path, threads: int) -> None:
+    path = tmp_path / "page.parquet"
+    table = pa.table({"a": range(20_000), "s": [f"row {i}" for i in range(20_000)]})
+    pq.write_table(
+        table,
+        path,
+        row_group_size=5000,
+        data_page_size=2000,
+        use_dictionary=False,
+        compression="snappy",
+    )
+    group = pq.ParquetFile(path).metadata.row_group(2).column(1)
+    data = bytearray(path.read_bytes())
+    middle = group.data_page_offset + group.total_compressed_size // 2
+    data[middle : middle + 900] = b"\xff" * 900
+    path.write_bytes(data)
+    rows, error = read(path, num_threads=threads)
+    assert rows == table.slice(0, len(rows)).to_pylist()
+    # The rows of the pages before the damage, not of whole batches or row groups.
+    assert len(rows) > 11_000
+    assert isinstance(error, DamagedFileError)
+    assert error.row == len(rows)
+    assert error.column == "s"
+    assert "page.parquet" in str(error)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gzip_cut_anywhere(tmp_path: Path, threads: int) -> None:
+    path = tmp_path / "cut.jsonl.gz"
+    whole = gzip.compress(lines(), mtime=0)
+    for end in range(20, len(whole), 61):
+        path.write_bytes(whole[:end])
+        rows, error = read(path, num_threads=threads)
+        assert rows == ROWS[: len(rows)]
+        assert error is not None, end
+        assert "cut.jsonl.gz" in str(error)
+
+
+def test_compressed_twice(tmp_path: Path) -> None:
+    path = tmp_path / "twice.jsonl.gz"
+    path.write_bytes(gzip.compress(gzip.compress(lines())))
+    rows, error = read(path)
+    assert rows == []
+    assert isinstance(error, DamagedFileError)
+
+
+def test_text_that_is_no_utf8_in_arrow(tmp_path: Path) -> None:
+    path = tmp_path / "text.arrows"
+    whole = stream(TABLE)
+    path.write_bytes(whole.replace("row 12 é".encode(), b"row 12 \xff\xff"))
+    rows, error = read(path)
+    assert rows == ROWS[:10]
+    assert isinstance(error, DamagedFileError)
+    assert error.row == 12
+    assert error.column == "s"
+
+
+def test_lying_lengths(tmp_path: Path) -> None:
+    path = tmp_path / "lie.arrows"
+    whole = bytearray(stream(TABLE, "zstd"))
+    frame = whole.index(b"\x28\xb5\x2f\xfd")
+    whole[frame - 8 : frame] = (1 << 40).to_bytes(8, "little")
+    path.write_bytes(whole)
+    rows, error = read(path)
+    assert rows == []
+    assert isinstance(error, (DamagedFileError, TooLargeError))
+
+
+def test_mutated_files(tmp_path: Path) -> None:
+    """A few of the inputs that `make fuzz` reads."""
+    found = fuzz.seeds(tmp_path)
+    for number in range(400):
+        name, data = fuzz.mutated(found, number)
+        (tmp_path / name).write_bytes(data)
+        fuzz.read(tmp_path / name, number)
