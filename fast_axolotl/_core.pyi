@@ -11,9 +11,11 @@ __all__ = [
     "__version__",
     "build_id",
     "concatenate_and_pack",
+    "copied_rows",
     "cpu_features",
     "create_padding_mask",
     "deduplicate_indices",
+    "deduplicate_rows",
     "dispatch_choose",
     "dispatch_counts",
     "dispatch_describe",
@@ -25,9 +27,15 @@ __all__ = [
     "dispatch_variable",
     "dispatched",
     "forced",
+    "int64_tensor",
     "pack_sequences",
     "pad_sequences",
     "parallel_hash_rows",
+    "pickle_indices",
+    "row_tensor",
+    "row_text_unsupported",
+    "row_texts",
+    "streaming_rows",
     "threads_free",
     "usable_threads",
 ]
@@ -82,6 +90,39 @@ def parallel_hash_rows(rows: Any, num_threads: int = 0) -> list[str]: ...
 def deduplicate_indices(
     rows: Any, existing_hashes: Iterable[str] | None = None, num_threads: int = 0
 ) -> tuple[list[int], list[str]]: ...
+def row_text_unsupported(
+    schema: Any, columns: Sequence[int], zones: dict[str, tuple[int, str]]
+) -> str | None: ...
+def row_texts(
+    table: Any,
+    columns: Sequence[int],
+    zones: dict[str, tuple[int, str]],
+    indices: Any = None,
+) -> list[str | None]: ...
+def deduplicate_rows(
+    table: Any,
+    columns: Sequence[int],
+    zones: dict[str, tuple[int, str]],
+    indices: Any,
+    seen: set[Any],
+    first: str,
+    ask: Callable[[int], str],
+    num_threads: int = 0,
+) -> list[int] | range | None: ...
+def pickle_indices(indices: list[int] | range) -> bytes: ...
+def int64_tensor(values: Any) -> Any: ...
+def row_tensor(
+    rows: list[Any],
+    width: int,
+    fill: int | None,
+    right: bool,
+    joined: bool = False,
+    numbered: bool = False,
+) -> Any: ...
+def streaming_rows(
+    sequences: Any, masks: Any, max_length: int, pad: Any, eos: Any
+) -> dict[str, Any] | None: ...
+def copied_rows(rows: Any) -> list[list[int]] | None: ...
 def dispatched(original: _F, module: str) -> _F: ...
 def forced(index: int, side: int) -> Callable[..., Any]: ...
 def dispatch_variable(variable: ContextVar[Any]) -> None: ...

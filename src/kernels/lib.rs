@@ -7,5 +7,6 @@ pub mod integers;
 pub mod multipack;
 pub mod pack;
 pub mod pad;
+pub mod pickle;
 pub mod sha256;
 pub mod threads;

@@ -4,6 +4,7 @@
 
 use pyo3::buffer::PyBuffer;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -58,6 +59,34 @@ impl FreshArray {
         }
         let owner = Owner::Array { _array: array.clone().unbind() };
         Ok(FreshArray { _owner: owner, first: data, count })
+    }
+
+    /// The same for what `torch.empty` returned: `count` int64 on the CPU.
+    ///
+    /// None where it is anything else: a mode of torch may have had its way with the call. The view that
+    /// `numpy()` gives would do, if it did not take from the tensor that it can be resized.
+    pub fn of_tensor(
+        tensor: &Bound<'_, PyAny>,
+        kind: &Bound<'_, PyAny>,
+        int64: &Bound<'_, PyAny>,
+        count: usize,
+    ) -> Result<Option<Self>> {
+        let py = tensor.py();
+        let is_plain = tensor.get_type().is(kind)
+            && tensor.getattr(intern!(py, "dtype"))?.is(int64)
+            && tensor.getattr(intern!(py, "is_cpu"))?.is_truthy()?
+            && tensor.call_method0(intern!(py, "is_contiguous"))?.is_truthy()?
+            && tensor.call_method0(intern!(py, "numel"))?.extract::<usize>()? == count;
+        if !is_plain {
+            return Ok(None);
+        }
+        let address: usize = tensor.call_method0(intern!(py, "data_ptr"))?.extract()?;
+        let first = std::ptr::with_exposed_provenance_mut::<i64>(address);
+        if !first.is_aligned() || (first.is_null() && count > 0) {
+            return Ok(None);
+        }
+        let owner = Owner::Array { _array: tensor.clone().unbind() };
+        Ok(Some(FreshArray { _owner: owner, first, count }))
     }
 
     pub fn as_mut_slice(&mut self) -> &mut [i64] {

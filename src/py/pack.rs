@@ -13,7 +13,7 @@ use crate::py::list_emitter::{GcPause, NewList};
 use crate::py::rows::{TokenRows, int64};
 
 /// `[eos, pad]` after every sequence.
-const ENDS: usize = 2;
+pub const ENDS: usize = 2;
 
 /// `pack_sequences(sequences, max_length, pad_token_id, eos_token_id, label_pad_id=-100, *,
 /// output="lists")`
@@ -76,7 +76,7 @@ pub fn pack_sequences<'py>(
     columns(py, ids.finish()?, labels.finish()?, mask.finish()?)
 }
 
-fn pack_lists<'py>(
+pub fn pack_lists<'py>(
     py: Python<'py>,
     rows: &TokenRows<'py>,
     plan: &[PackedRow],
@@ -245,6 +245,6 @@ fn columns<'py>(
     Ok(columns.into_any())
 }
 
-fn label_pad_default(py: Python<'_>) -> Result<Bound<'_, PyAny>> {
+pub fn label_pad_default(py: Python<'_>) -> Result<Bound<'_, PyAny>> {
     Ok((-100i64).into_pyobject(py).map_err(PyErr::from)?.into_any())
 }

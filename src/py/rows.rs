@@ -409,7 +409,7 @@ fn is_ndarray(value: Borrowed<'_, '_, PyAny>) -> Result<bool> {
 }
 
 /// `numpy.ndarray`, where NumPy is loaded: an array can't be met anywhere else.
-fn ndarray(py: Python<'_>) -> Result<Option<Bound<'_, PyAny>>> {
+pub fn ndarray(py: Python<'_>) -> Result<Option<Bound<'_, PyAny>>> {
     match loaded(py, intern!(py, "numpy"))? {
         Some(numpy) => Ok(Some(numpy.getattr(intern!(py, "ndarray"))?)),
         None => Ok(None),

@@ -1,0 +1,94 @@
+"""What the benchmarks of seams share: interleaved minima, a table, a JSON file."""
+
+import gc
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Row(NamedTuple):
+    """One line of the table: seconds of both, and the ratio asked for."""
+
+    name: str
+    stock: float
+    ours: float
+    goal: float | None
+
+    @property
+    def ratio(self) -> float:
+        return self.stock / self.ours
+
+
+def compare(
+    name: str,
+    stock: Callable[..., Any],
+    ours: Callable[..., Any],
+    arguments: Callable[[], tuple[Any, ...]],
+    goal: float | None = None,
+    rounds: int = 15,
+    number: int = 1,
+) -> Row:
+    """Time both in turn, on arguments made anew for each call, and keep the lowest of each.
+
+    The collector rests while a call is timed.
+    """
+    best = {stock: float("inf"), ours: float("inf")}
+    for _ in range(rounds):
+        for work in (stock, ours):
+            given = [arguments() for _ in range(number)]
+            gc.collect()
+            gc.disable()
+            begin = time.perf_counter()
+            for args in given:
+                work(*args)
+            spent = (time.perf_counter() - begin) / number
+            gc.enable()
+            best[work] = min(best[work], spent)
+    row = Row(name, best[stock], best[ours], goal)
+    wanted = "" if goal is None else f"   goal {goal:g}x"
+    print(
+        f"{name:58} {row.stock * 1e3:10.3f} ms {row.ours * 1e3:9.3f} ms {row.ratio:8.2f}x{wanted}",
+        flush=True,
+    )
+    return row
+
+
+def write(file: str, rows: list[Row]) -> None:
+    """Write the rows to `benches/results`."""
+    import datasets
+    import torch
+    import transformers
+
+    import fast_axolotl
+
+    RESULTS.mkdir(exist_ok=True)
+    found = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "fast_axolotl": fast_axolotl.get_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "datasets": datasets.__version__,
+        "rows": [{**row._asdict(), "ratio": row.ratio} for row in rows],
+    }
+    (RESULTS / file).write_text(json.dumps(found, indent=2) + "\n")
+
+
+def seam(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the original and the dispatched form that stands in its place."""
+    from fast_axolotl.axolotl import patching
+
+    patch = patching.applied[name]
+    return patching.unbound(patch.original), patching.unbound(patch.replacement)

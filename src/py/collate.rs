@@ -1,0 +1,321 @@
+//! Rows of tokens into tensors that own their memory, and into rows as `encode_streaming` has them.
+//!
+//! Strict where `TokenRows` is generous: what is not exactly lists of int, or 1-D arrays of machine
+//! integers, is answered by `None`, before anything is changed; the caller then asks the original.
+
+use kernels::integers::Integers;
+use kernels::pack::plan;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyInt, PyList};
+
+use crate::error::{Place, Result};
+use crate::py::fresh_array::FreshArray;
+use crate::py::integer_buffer::{IntegerBuffer, Scratch};
+use crate::py::list_emitter::{GcPause, Items, NewList};
+use crate::py::pack::{ENDS, label_pad_default, pack_lists};
+use crate::py::rows::{TokenRows, ndarray};
+use crate::py::small_ints::small_int;
+
+/// Up to here a float64 holds every integer: NumPy takes that way where it joins an empty list to an
+/// array.
+const EXACT_IN_FLOAT64: i64 = 1 << 53;
+
+/// A tensor of int64 with memory of its own, on its way.
+struct NewTensor<'py> {
+    tensor: Bound<'py, PyAny>,
+    fresh: FreshArray,
+}
+
+/// What of torch is used, looked up once.
+struct Torch {
+    empty: Py<PyAny>,
+    keywords: Py<PyDict>,
+    int64: Py<PyAny>,
+    kind: Py<PyAny>,
+}
+
+impl Torch {
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        let torch = py.import("torch")?;
+        let int64 = torch.getattr("int64")?;
+        let keywords = PyDict::new(py);
+        keywords.set_item("dtype", &int64)?;
+        keywords.set_item("device", "cpu")?;
+        Ok(Torch {
+            empty: torch.getattr("empty")?.unbind(),
+            keywords: keywords.unbind(),
+            int64: int64.unbind(),
+            kind: torch.getattr("Tensor")?.unbind(),
+        })
+    }
+}
+
+impl<'py> NewTensor<'py> {
+    /// `torch.empty(shape, dtype=torch.int64, device="cpu")`; None where torch makes something else.
+    fn new(py: Python<'py>, shape: &[usize]) -> Result<Option<Self>> {
+        static TORCH: PyOnceLock<Torch> = PyOnceLock::new();
+        let torch = TORCH.get_or_try_init(py, || Torch::new(py))?;
+        let tensor = torch.empty.bind(py).call((shape,), Some(torch.keywords.bind(py)))?;
+        let count = shape.iter().product();
+        let fresh =
+            FreshArray::of_tensor(&tensor, torch.kind.bind(py), torch.int64.bind(py), count)?;
+        Ok(fresh.map(|fresh| NewTensor { tensor, fresh }))
+    }
+
+    fn elements(&mut self) -> &mut [i64] {
+        self.fresh.as_mut_slice()
+    }
+
+    fn finish(self) -> Bound<'py, PyAny> {
+        self.tensor
+    }
+}
+
+/// Return an int64 tensor of the ints of `values`; None where it is not a list of exact ints that fit.
+#[pyfunction]
+pub fn int64_tensor<'py>(values: &Bound<'py, PyAny>) -> Result<Option<Bound<'py, PyAny>>> {
+    let py = values.py();
+    let Some(items) = list_items(values.as_borrowed()) else {
+        return Ok(None);
+    };
+    // A look before memory is asked for: most of what does not fit shows at once.
+    if items.get(py, 0).is_some_and(|first| int(first).is_none()) {
+        return Ok(None);
+    }
+    let Some(mut target) = NewTensor::new(py, &[items.len()])? else {
+        return Ok(None);
+    };
+    // Python code may have run since.
+    let items = list_items(values.as_borrowed()).filter(|now| now.len() == items.len());
+    match items.and_then(|items| write_ints(py, items, 1, target.elements())) {
+        Some(_) => Ok(Some(target.finish())),
+        None => Ok(None),
+    }
+}
+
+/// Return an int64 tensor of `rows`, each filled up to `width`; None where they are not exactly lists
+/// of int or 1-D arrays of integers, or longer than that.
+///
+/// `fill` is the value that fills up, None for 0, 1, 2 and so on. `joined` rows are lists of pieces;
+/// `numbered` multiplies the first piece of each by 1, the second by 2 and so on.
+#[pyfunction]
+#[pyo3(signature = (rows, width, fill, right, joined=false, numbered=false))]
+pub fn row_tensor<'py>(
+    rows: &Bound<'py, PyList>,
+    width: usize,
+    fill: Option<i64>,
+    right: bool,
+    joined: bool,
+    numbered: bool,
+) -> Result<Option<Bound<'py, PyAny>>> {
+    let py = rows.py();
+    let count = rows.len();
+    let Some(mut target) = NewTensor::new(py, &[count, width])? else {
+        return Ok(None);
+    };
+    let mut elements = target.elements();
+    for i in 0..count {
+        let Ok(row) = rows.get_item(i) else {
+            return Ok(None);
+        };
+        let Some((out, rest)) = elements.split_at_mut_checked(width) else {
+            return Ok(None);
+        };
+        elements = rest;
+        // Written from the left, and moved where the filling comes first.
+        let written = match joined {
+            true => write_pieces(&row, numbered, out)?,
+            false => write_piece(&row, 1, out)?,
+        };
+        let Some(used) = written else {
+            return Ok(None);
+        };
+        let filling = if right {
+            &mut out[used..]
+        } else {
+            out.copy_within(..used, width - used);
+            &mut out[..width - used]
+        };
+        match fill {
+            Some(value) => filling.fill(value),
+            None => (0..).zip(filling).for_each(|(position, out)| *out = position),
+        }
+    }
+    Ok(Some(target.finish()))
+}
+
+/// Return the rows of `encode_streaming`, without a tokenizer; None where `sequences` are not lists of
+/// one-digit ints, `masks` not lists of as many ones, or one does not fit.
+#[pyfunction]
+pub fn streaming_rows<'py>(
+    sequences: &Bound<'py, PyAny>,
+    masks: &Bound<'py, PyAny>,
+    max_length: usize,
+    pad: &Bound<'py, PyAny>,
+    eos: &Bound<'py, PyAny>,
+) -> Result<Option<Bound<'py, PyAny>>> {
+    let py = sequences.py();
+    let one = 1u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
+    let fits = small_int(pad.as_borrowed()).is_some()
+        && small_int(eos.as_borrowed()).is_some()
+        && are_tokens(py, sequences, masks, &one);
+    if !fits {
+        return Ok(None);
+    }
+    let rows = TokenRows::new("sequences", sequences.as_borrowed())?;
+    let Ok(plan) = plan(rows.lengths(py), ENDS, max_length) else {
+        return Ok(None);
+    };
+    let label_pad = label_pad_default(py)?;
+    let (pad, eos, label_pad) = (pad.as_borrowed(), eos.as_borrowed(), label_pad.as_borrowed());
+    pack_lists(py, &rows, &plan, max_length, pad, eos, label_pad)
+        .map_err(|error| error.in_table(py, plan.len(), max_length))
+        .map(Some)
+}
+
+/// Return copies of lists of ints; None where they are not exactly that.
+#[pyfunction]
+pub fn copied_rows<'py>(rows: &Bound<'py, PyAny>) -> Result<Option<Bound<'py, PyAny>>> {
+    let py = rows.py();
+    let Some(items) = list_items(rows.as_borrowed()) else {
+        return Ok(None);
+    };
+    let pause = GcPause::new(py);
+    let mut copies = NewList::with_capacity(py, items.len())?;
+    for i in 0..items.len() {
+        let Some(row) = items.get(py, i).and_then(list_items) else {
+            return Ok(None);
+        };
+        if !(0..row.len()).all(|j| row.get(py, j).is_some_and(|item| int(item).is_some())) {
+            return Ok(None);
+        }
+        let mut copy = NewList::with_capacity(py, row.len())?;
+        copy.extend(row);
+        copies.push(copy.finish());
+    }
+    let copies = copies.finish();
+    drop(pause);
+    Ok(Some(copies))
+}
+
+/// Whether these are lists of one-digit ints, and lists of as many times the object `one`.
+fn are_tokens<'py>(
+    py: Python<'py>,
+    sequences: &Bound<'py, PyAny>,
+    masks: &Bound<'py, PyAny>,
+    one: &Bound<'py, PyAny>,
+) -> bool {
+    let (Some(sequences), Some(masks)) =
+        (list_items(sequences.as_borrowed()), list_items(masks.as_borrowed()))
+    else {
+        return false;
+    };
+    sequences.len() == masks.len()
+        && (0..sequences.len()).all(|i| {
+            let sequence = sequences.get(py, i).and_then(list_items);
+            let mask = masks.get(py, i).and_then(list_items);
+            let (Some(sequence), Some(mask)) = (sequence, mask) else {
+                return false;
+            };
+            sequence.len() == mask.len()
+                && (0..sequence.len()).all(|j| {
+                    sequence.get(py, j).is_some_and(|item| small_int(item).is_some())
+                        && mask.get(py, j).is_some_and(|item| item.is(one))
+                })
+        })
+}
+
+/// Writes the pieces of a row side by side; returns how many elements there are.
+fn write_pieces(row: &Bound<'_, PyAny>, numbered: bool, out: &mut [i64]) -> Result<Option<usize>> {
+    let Ok(pieces) = row.cast_exact::<PyList>() else {
+        return Ok(None);
+    };
+    let mut used = 0;
+    for (i, piece) in pieces.iter().enumerate() {
+        // NumPy takes an empty list for one of floats.
+        if list_items(piece.as_borrowed()).is_some_and(|items| items.len() == 0) {
+            return Ok(None);
+        }
+        let factor = if numbered { i as i64 + 1 } else { 1 };
+        let Some(written) = write_piece(&piece, factor, &mut out[used..])? else {
+            return Ok(None);
+        };
+        let written = &out[used..used + written];
+        if !written.iter().all(|&value| value.unsigned_abs() <= EXACT_IN_FLOAT64 as u64) {
+            return Ok(None);
+        }
+        used += written.len();
+    }
+    Ok(Some(used))
+}
+
+/// Writes one list or array, times `factor`, to the head of `out`; returns how many elements it has.
+fn write_piece(piece: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result<Option<usize>> {
+    if let Some(items) = list_items(piece.as_borrowed()) {
+        return Ok(write_ints(piece.py(), items, factor, out));
+    }
+    write_array(piece, factor, out)
+}
+
+#[inline]
+fn write_ints(py: Python<'_>, items: Items<'_>, factor: i64, out: &mut [i64]) -> Option<usize> {
+    let out = out.get_mut(..items.len())?;
+    for (i, out) in out.iter_mut().enumerate() {
+        let item = items.get(py, i)?;
+        let value = match small_int(item) {
+            Some(value) => value,
+            None => int(item)?,
+        };
+        *out = value.wrapping_mul(factor);
+    }
+    Some(items.len())
+}
+
+fn write_array(array: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result<Option<usize>> {
+    let py = array.py();
+    if !ndarray(py)?.is_some_and(|ndarray| array.get_type().is(&ndarray)) {
+        return Ok(None);
+    }
+    let dtype = array.getattr(intern!(py, "dtype"))?;
+    let dimensions: usize = array.getattr(intern!(py, "ndim"))?.extract()?;
+    let kind = dtype.getattr(intern!(py, "kind"))?;
+    let is_integer = kind.eq("i")? || kind.eq("u")?;
+    if dimensions != 1 || !is_integer || !dtype.getattr(intern!(py, "isnative"))?.is_truthy()? {
+        return Ok(None);
+    }
+    let buffer = IntegerBuffer::new(Place::argument("rows"), array.as_borrowed())?;
+    let mut scratch = Scratch::default();
+    let Some(integers) = buffer.row(0, &mut scratch) else {
+        return Ok(None);
+    };
+    // NumPy multiplies in the array's own type, and joins uint64 to others as floats.
+    if matches!(integers, Integers::U64(_))
+        || (factor != 1 && !matches!(integers, Integers::I64(_)))
+    {
+        return Ok(None);
+    }
+    let Some(out) = out.get_mut(..integers.len()) else {
+        return Ok(None);
+    };
+    if integers.widen(out).is_err() {
+        return Ok(None);
+    }
+    if factor != 1 {
+        out.iter_mut().for_each(|value| *value = value.wrapping_mul(factor));
+    }
+    Ok(Some(integers.len()))
+}
+
+/// The items of an exact list.
+#[inline(always)]
+fn list_items<'a>(object: Borrowed<'a, '_, PyAny>) -> Option<Items<'a>> {
+    if object.is_exact_instance_of::<PyList>() { Items::of(object) } else { None }
+}
+
+/// The value of an exact int, where it fits.
+#[inline]
+fn int(object: Borrowed<'_, '_, PyAny>) -> Option<i64> {
+    small_int(object).or_else(|| object.cast_exact::<PyInt>().ok()?.extract().ok())
+}

@@ -1,0 +1,84 @@
+"""What the tests of seams share: the originals, the implementations, one small tokenizer."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from fast_axolotl.axolotl import patching
+from fast_axolotl.axolotl.patch_map import Seam
+from fast_axolotl.dispatch.verify import first_difference
+
+
+def original_of(seam: Seam) -> Callable[..., Any]:
+    """The function that Axolotl has, whether it is replaced now or not."""
+    import importlib
+
+    patch = patching.applied.get(seam.name)
+    if patch is not None:
+        return patching.unbound(patch.original)
+    other, _, attribute = seam.attribute.rpartition(":")
+    module = importlib.import_module(other or seam.module)
+    return patching.unbound(patching.find(module, attribute)[2])
+
+
+def replacement_of(seam: Seam) -> Callable[..., Any]:
+    """The implementation behind its conditions: the original where one does not hold."""
+    original = original_of(seam)
+    implementation = seam.build(original)
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        held = all(condition.holds(args, kwargs) for condition in seam.conditions)
+        call.taken += held
+        return (implementation if held else original)(*args, **kwargs)
+
+    call.taken = 0
+    return call
+
+
+def outcome(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    try:
+        return function(*args, **kwargs), None
+    except Exception as error:
+        return None, (type(error), str(error))
+
+
+def assert_same(found: Any, wanted: Any) -> None:
+    difference = first_difference(found, wanted)
+    assert difference is None, difference
+
+
+def check_known(seam: Seam) -> None:
+    """The installed packages have what the seam was written for."""
+    import importlib
+
+    module = importlib.import_module(seam.module)
+    patching.check(seam, module)
+    parameters = inspect.signature(original_of(seam)).parameters
+    found = inspect.signature(seam.build(original_of(seam))).parameters
+    assert list(found) == list(parameters)
+    for name, parameter in parameters.items():
+        assert found[name].default == parameter.default
+        assert found[name].kind == parameter.kind
+
+
+@functools.cache
+def small_tokenizer() -> Any:
+    """A byte-level tokenizer that no hub is needed for; it adds no special tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<s>", "</s>", "<pad>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator([inspect.getsource(inspect)], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
