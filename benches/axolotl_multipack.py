@@ -63,7 +63,9 @@ def packing(quick: bool) -> list[seam_bench.Row]:
             rows.append(
                 seam_bench.compare(
                     f"pack_group, {kind}, {count:,}, not dispatched",
-                    lambda array, count=count: stock(array, 0, CAPACITY, count, CAPACITY, True),
+                    lambda array, count=count, stock=stock: stock(
+                        array, 0, CAPACITY, count, CAPACITY, True
+                    ),
                     lambda array, count=count: native.multipack_pack(
                         array, CAPACITY, count, CAPACITY, count, 0
                     ),

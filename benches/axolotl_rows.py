@@ -127,7 +127,8 @@ def private():
 dataset = datasets.load_from_disk(sys.argv[1])
 with fast_axolotl.dispatch_mode(sys.argv[2]):
     get_dataset_lengths(dataset.select(range(2)))
-    MultipackBatchSampler(RandomSampler([1, 2]), 1, 8, [1, 2], 4, num_processes=1).generate_batches()
+    few = MultipackBatchSampler(RandomSampler([1, 2]), 1, 8, [1, 2], 4, num_processes=1)
+    few.generate_batches()
     peak = start = private()
     import threading, time
     stop = False
