@@ -105,6 +105,50 @@ matrix: $(VENV)/tools ## Build and test the wheel on every CPython 3.10 to 3.13 
 sanitize: build ## Kernels under Miri, the extension with its checks on and under AddressSanitizer.
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/sanitize.sh
 
+# --- Axolotl -------------------------------------------------------------------------------------
+
+# An environment of several gigabytes: outside the repository, once for each list of packages.
+AXOLOTL_PACKAGES := tools/axolotl-packages.txt
+AXOLOTL_ENV ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fast-axolotl/axolotl-env-$(shell \
+	{ cat $(AXOLOTL_PACKAGES); "$(PYTHON)" -V; } 2>/dev/null | cksum | cut -d' ' -f1)
+AXOLOTL_BIN := $(AXOLOTL_ENV)/bin
+AXOLOTL_PYTEST := FAST_AXOLOTL_REQUIRE_AXOLOTL=1 $(AXOLOTL_BIN)/python -m pytest -q -p no:anyio
+AXOLOTL_WORKERS ?= 2
+
+$(AXOLOTL_ENV)/stamp: $(AXOLOTL_PACKAGES)
+	@test -n "$(PYTHON)" || { echo "no CPython 3.10 to 3.13 found; set PYTHON=..." >&2; exit 1; }
+	"$(PYTHON)" -m venv "$(AXOLOTL_ENV)"
+	$(AXOLOTL_BIN)/python -m pip install --quiet --upgrade pip
+	$(AXOLOTL_BIN)/python -m pip install --quiet $$(sed -n '1,/^# no-deps/{/^[^#]/p}' $<)
+	$(AXOLOTL_BIN)/python -m pip install --quiet --no-deps $$(sed -n '/^# no-deps/,$${/^[^#]/p}' $<)
+	@touch $@
+
+.PHONY: axolotl-env
+axolotl-env: build $(AXOLOTL_ENV)/stamp ## The environment with Axolotl, outside the repository, and our wheel in it.
+	rm -rf build/axolotl-wheel
+	$(BIN)/maturin build --release --quiet --out build/axolotl-wheel --interpreter $(AXOLOTL_BIN)/python
+	$(AXOLOTL_BIN)/python -m pip install --quiet --force-reinstall --no-deps build/axolotl-wheel/*.whl
+
+.PHONY: axolotl-test
+axolotl-test: axolotl-env ## The shim against the real Axolotl: framework, seams, conformance.
+	mkdir -p build/axolotl-tests && rm -rf build/axolotl-tests/* && cp -r tests benches pyproject.toml build/axolotl-tests/
+	cd build/axolotl-tests && $(AXOLOTL_PYTEST) -n $(AXOLOTL_WORKERS) --dist loadfile tests/axolotl tests/test_shim.py
+
+AXOLOTL_SDIST := build/axolotl-sdist/axolotl-0.16.1
+$(AXOLOTL_SDIST): | $(AXOLOTL_ENV)/stamp
+	mkdir -p build/axolotl-sdist
+	$(AXOLOTL_BIN)/python -m pip download --quiet --no-deps --no-binary axolotl \
+		--dest build/axolotl-sdist axolotl==0.16.1
+	tar -xzf build/axolotl-sdist/axolotl-0.16.1.tar.gz -C build/axolotl-sdist
+
+.PHONY: axolotl-own-tests
+axolotl-own-tests: axolotl-env $(AXOLOTL_SDIST) ## Axolotl's own tests of its data modules, stock and in every mode.
+	tools/axolotl_own_tests $(AXOLOTL_BIN)/python $(AXOLOTL_SDIST)
+
+.PHONY: run-axolotl
+run-axolotl: axolotl-env ## `axolotl preprocess` of rows made from docstrings, stock and ours side by side.
+	tools/run_axolotl $(AXOLOTL_BIN) 5000 20000
+
 .PHONY: compat-020
 compat-020: build $(COMPAT) ## Run the test file of the published 0.2.0, unmodified, against this package.
 	$(BIN)/pytest -q tests/test_compat_020.py

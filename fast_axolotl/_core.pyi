@@ -15,6 +15,7 @@ __all__ = [
     "cpu_features",
     "create_padding_mask",
     "deduplicate_indices",
+    "deduplicate_rows",
     "dispatch_choose",
     "dispatch_counts",
     "dispatch_describe",
@@ -30,7 +31,10 @@ __all__ = [
     "pack_sequences",
     "pad_sequences",
     "parallel_hash_rows",
+    "pickle_indices",
     "row_tensor",
+    "row_text_unsupported",
+    "row_texts",
     "streaming_rows",
     "threads_free",
     "usable_threads",
@@ -86,6 +90,26 @@ def parallel_hash_rows(rows: Any, num_threads: int = 0) -> list[str]: ...
 def deduplicate_indices(
     rows: Any, existing_hashes: Iterable[str] | None = None, num_threads: int = 0
 ) -> tuple[list[int], list[str]]: ...
+def row_text_unsupported(
+    schema: Any, columns: Sequence[int], zones: dict[str, tuple[int, str]]
+) -> str | None: ...
+def row_texts(
+    table: Any,
+    columns: Sequence[int],
+    zones: dict[str, tuple[int, str]],
+    indices: Any = None,
+) -> list[str | None]: ...
+def deduplicate_rows(
+    table: Any,
+    columns: Sequence[int],
+    zones: dict[str, tuple[int, str]],
+    indices: Any,
+    seen: set[Any],
+    first: str,
+    ask: Callable[[int], str],
+    num_threads: int = 0,
+) -> list[int] | range | None: ...
+def pickle_indices(indices: list[int] | range) -> bytes: ...
 def int64_tensor(values: Any) -> Any: ...
 def row_tensor(
     rows: list[Any],
@@ -118,3 +142,18 @@ def dispatch_plant_panic(index: int) -> None: ...
 def build_id() -> str: ...
 def cpu_features() -> list[str]: ...
 def usable_threads() -> int: ...
+def multipack_pack(
+    lengths: Any, capacity: int, group_size: int, per_bin: int, max_bins: int, offset: int
+) -> list[list[int]]: ...
+def multipack_fits(lengths: Any, capacity: int, bins: int) -> bool: ...
+def multipack_sequential(
+    lengths: Any, rank: int, capacity: int, ranks: int
+) -> tuple[list[list[int]], int, int]: ...
+def multipack_batches(
+    indices: list[Any],
+    lengths: Any,
+    capacity: int,
+    group_size: int,
+    per_bin: int | None,
+    batch_size: int,
+) -> tuple[list[list[list[Any]]], int, int] | None: ...

@@ -70,6 +70,8 @@ pub enum Error {
     Existing { found: String },
     #[error("existing_hashes must hold str, not {found}")]
     ExistingItem { found: String },
+    #[error("the text of rows can't be written: {reason}")]
+    RowText { reason: String },
 
     #[error("{rows} rows of {width} tokens do not fit in memory")]
     TableMemory { rows: usize, width: usize },
@@ -172,7 +174,8 @@ impl From<Error> for PyErr {
             | Error::TextRow { .. }
             | Error::ArrowTextType { .. }
             | Error::Existing { .. }
-            | Error::ExistingItem { .. } => PyTypeError::new_err(message),
+            | Error::ExistingItem { .. }
+            | Error::RowText { .. } => PyTypeError::new_err(message),
             Error::TooSmall { .. }
             | Error::Output { .. }
             | Error::PaddingSide

@@ -19,6 +19,12 @@ mod _core {
 
     #[pymodule_export]
     use crate::py::collate::{copied_rows, int64_tensor, row_tensor, streaming_rows};
+    #[pymodule_export]
+    use crate::py::multipack::{
+        multipack_batches, multipack_fits, multipack_pack, multipack_sequential,
+    };
+    #[pymodule_export]
+    use crate::py::row_text::{deduplicate_rows, pickle_indices, row_text_unsupported, row_texts};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -61,7 +61,7 @@ def apply(seams: Iterable[Seam], module: ModuleType, among: Iterable[ModuleType]
         module: a loaded module of Axolotl.
         among: modules that may have copied names from it.
     """
-    new: dict[int, Any] = {}
+    changes: list[tuple[Patch, Any, Any]] = []
     for seam in seams:
         try:
             patch = _place(seam, module)
@@ -72,9 +72,11 @@ def apply(seams: Iterable[Seam], module: ModuleType, among: Iterable[ModuleType]
             continue
         if patch is not None:
             left_alone.pop(seam.name, None)
-            new[id(patch.original)] = patch.replacement
-    if new:
-        repoint(new, among)
+            changes.append((patch, patch.original, patch.replacement))
+    if changes:
+        foreign = any(":" in patch.seam.attribute for patch, _, _ in changes)
+        # A function of another package may have been copied long before.
+        repoint(changes, list(sys.modules.values()) if foreign else among)
 
 
 def undo(among: Iterable[ModuleType]) -> None:
@@ -82,29 +84,45 @@ def undo(among: Iterable[ModuleType]) -> None:
 
     An attribute that somebody else replaced after us stays as it is.
     """
-    old: dict[int, Any] = {}
+    changes: list[tuple[Patch, Any, Any]] = []
     for patch in applied.values():
         if vars(patch.owner).get(patch.name) is patch.replacement:
             setattr(patch.owner, patch.name, patch.original)
         else:
             log("%s: %s was replaced by somebody else since", patch.seam.name, patch.name)
-        old[id(patch.replacement)] = patch.original
+        changes.append((patch, patch.replacement, patch.original))
         dispatch.unregister(patch.seam.name)
     applied.clear()
     left_alone.clear()
-    if old:
-        repoint(old, among)
+    if changes:
+        repoint(changes, among)
 
 
-def repoint(values: dict[int, Any], among: Iterable[ModuleType]) -> None:
-    """Replace the globals of modules whose identity is a key of `values`."""
+def repoint(changes: list[tuple[Patch, Any, Any]], among: Iterable[ModuleType]) -> None:
+    """Replace copies that `from ... import` made in modules.
+
+    In a module of Axolotl under any name, elsewhere under the function's own: a name that somebody
+    gave to the original is theirs.
+
+    Args:
+        changes: patches, each with what is replaced and what replaces it.
+        among: modules to look at.
+    """
+    functions = [
+        (patch.name, old, new) for patch, old, new in changes if isinstance(patch.owner, ModuleType)
+    ]
+    by_id = {id(old): new for _, old, new in functions}
     for module in among:
         namespace = getattr(module, "__dict__", None)
         if type(namespace) is not dict:
             continue
-        found = [name for name, value in namespace.copy().items() if id(value) in values]
-        for name in found:
-            namespace[name] = values[id(namespace[name])]
+        if str(namespace.get("__name__")).partition(".")[0] == "axolotl":
+            for name in [name for name, value in namespace.copy().items() if id(value) in by_id]:
+                namespace[name] = by_id[id(namespace[name])]
+        else:
+            for name, old, new in functions:
+                if namespace.get(name) is old:
+                    namespace[name] = new
 
 
 def _place(seam: Seam, module: ModuleType) -> Patch | None:

@@ -17,7 +17,7 @@ LOG = logging.getLogger("fast_axolotl.axolotl")
 ARGUMENTS = "fast_axolotl.axolotl.arguments.FastAxolotlArgs"
 
 
-class AxolotlPlugin(BasePlugin):  # type: ignore[misc]
+class AxolotlPlugin(BasePlugin):
     """Runs Axolotl with the shim, and takes its settings from the YAML."""
 
     def __init__(self) -> None:

@@ -26,15 +26,19 @@ def load_seams() -> list[str]:
         raise ModuleNotFoundError("Axolotl is not installed", name="axolotl")
     shim.install()
     for name in patch_map.hooked():
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            # This Axolotl has no such module; what it needs and is missing is no such case.
-            if error.name is None or not error.name.startswith("axolotl"):
-                raise
+        _import_if_there(name)
     from fast_axolotl.axolotl.patching import applied
 
     return list(applied)
+
+
+def _import_if_there(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # This Axolotl has no such module; what it needs and is missing is no such case.
+        if error.name is None or not error.name.startswith("axolotl"):
+            raise
 
 
 def grid(effort: str) -> run.Grid:

@@ -2,15 +2,28 @@
 
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 
-def doctor() -> None:
+def doctor(
+    axolotl: Annotated[
+        bool, typer.Option("--axolotl", help="Import Axolotl and show what is replaced in it.")
+    ] = False,
+) -> None:
     """Show version, extension, CPU, threads, profile, modes and patches."""
-    width = max(map(len, report()))
-    for name, value in report().items():
+    if axolotl:
+        from fast_axolotl.calibration.axolotl import load_seams
+
+        try:
+            load_seams()
+        except ImportError as error:
+            print(f"fast-axolotl doctor: --axolotl: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+    lines = report()
+    width = max(map(len, lines))
+    for name, value in lines.items():
         typer.echo(f"{name:<{width}}  {value}")
 
 
@@ -38,6 +51,7 @@ def report() -> dict[str, str]:
         "functions": ", ".join(registry.FUNCTIONS),
         "patched": _patched(),
     }
+    lines.update(_seams())
     for name in sorted(os.environ):
         if name.startswith("FAST_AXOLOTL_"):
             lines[name] = os.environ[name]
@@ -76,13 +90,26 @@ def _profile(call: Any) -> str:
 
 
 def _patched() -> str:
-    # The shim for Axolotl registers its functions in the dispatcher's table.
-    from fast_axolotl.dispatch import registry
+    from fast_axolotl.axolotl import shim
 
-    names = [
-        f.name
-        for f in registry.FUNCTIONS.values()
-        if not f.python.__module__.startswith("fast_axolotl.")
-    ]
-    loaded = "axolotl is imported" if "axolotl" in sys.modules else "axolotl is not imported"
-    return f"{', '.join(names) or 'nothing'} ({loaded})"
+    state = "installed" if shim.is_installed() else "not installed"
+    if "axolotl" not in sys.modules:
+        return f"shim {state}; axolotl is not imported"
+    found = getattr(sys.modules["axolotl"], "__version__", "?")
+    return f"shim {state}; axolotl {found} is imported"
+
+
+def _seams() -> dict[str, str]:
+    # In the order of the table: operation, place, what became of it.
+    if "fast_axolotl.axolotl.patching" not in sys.modules:
+        return {}
+    from fast_axolotl.axolotl import patching
+
+    found = {}
+    for name, patch in patching.applied.items():
+        place = patch.seam.attribute
+        full = place.replace(":", ".") if ":" in place else f"{patch.seam.module}.{place}"
+        found[f"  {name}"] = f"{patch.seam.operation}: {full}"
+    for name, reason in patching.left_alone.items():
+        found[f"  {name}"] = f"left to Axolotl: {reason}"
+    return found

@@ -28,7 +28,7 @@ _COLD, _RUST, _PYTHON, _TABLE, _SLOW = range(5)
 class _Entry:
     """A function at run time: its rules and its figures."""
 
-    __slots__ = ("calls", "cells", "direct", "function", "index", "seconds")
+    __slots__ = ("calls", "cells", "direct", "function", "index", "sampled", "seconds")
 
     def __init__(self, function: Function, index: int | None) -> None:
         self.function = function
@@ -38,6 +38,8 @@ class _Entry:
         self.calls = dict.fromkeys(IMPLEMENTATIONS, 0)
         # timed calls, their seconds, seconds saved
         self.seconds = {side: [0, 0.0, 0.0] for side in IMPLEMENTATIONS}
+        # calls that the original answered as well, its seconds, ours
+        self.sampled = [0, 0.0, 0.0]
 
 
 _entries: dict[str, _Entry] = {}
@@ -294,17 +296,35 @@ def answer(entry: _Entry, args: Arguments, kwargs: Keywords) -> Any:
         return run(entry, side, args, kwargs)
     if call is None:
         call = describe(entry, args, kwargs)
+    known = {} if call is None else predicted(function, call, collector_on())
+    sample = side != PYTHON and PYTHON not in known and trace.samples(function, entry.sampled)
+    original = _time_original(function, args, kwargs) if sample else known.get(PYTHON)
     begin = time.perf_counter()
     result = run(entry, side, args, kwargs)
     spent = time.perf_counter() - begin
     figures = entry.seconds[side]
     figures[0] += 1
     figures[1] += spent
-    if side != PYTHON and call is not None:
-        original = predicted(function, call, collector_on()).get(PYTHON)
-        if original is not None:
-            figures[2] += original - spent
+    if sample and original is not None:
+        entry.sampled[0] += 1
+        entry.sampled[1] += original
+        entry.sampled[2] += spent
+    elif side != PYTHON and original is not None:
+        figures[2] += original - spent
     return result
+
+
+def _time_original(function: Function, args: Arguments, kwargs: Keywords) -> float | None:
+    """Return the seconds of the original on a copy of the arguments; None where it raises."""
+    if function.copy_arguments is not None:
+        args, kwargs = function.copy_arguments(args, kwargs)
+    begin = time.perf_counter()
+    try:
+        with modes.dispatch_mode(modes.PYTHON):
+            function.python(*args, **kwargs)
+    except Exception:
+        return None
+    return time.perf_counter() - begin
 
 
 def collector_on() -> bool:
@@ -436,26 +456,42 @@ def predicted(function: Function, call: Call, collector: bool) -> dict[str, floa
     return {}
 
 
+def figures_by_function() -> dict[str, dict[str, dict[str, float]]]:
+    """Return the figures of every function in the table."""
+    return {
+        entry.function.name: _figures(entry)
+        for entry in _entries.values()
+        if entry.function.name in registry.FUNCTIONS
+    }
+
+
+def _figures(entry: _Entry) -> dict[str, dict[str, float]]:
+    counts = entry.calls
+    if entry.index is not None:
+        counts = dict(zip(IMPLEMENTATIONS, _core.dispatch_counts(entry.index)))
+    found: dict[str, dict[str, float]] = {}
+    for side in IMPLEMENTATIONS:
+        found[side] = {"calls": counts[side]}
+        timed, seconds, saved = entry.seconds[side]
+        if timed:
+            if side != PYTHON and entry.sampled[2]:
+                # What the sampled calls took says how long the others would have.
+                saved += seconds * (entry.sampled[1] / entry.sampled[2] - 1)
+            found[side].update(timed=timed, seconds=seconds, saved=saved)
+    return found
+
+
 def collect() -> dict[str, dict[str, dict[str, float]]]:
     """Return the figures of every operation (see `fast_axolotl.stats`)."""
     figures: dict[str, dict[str, dict[str, float]]] = {}
-    for entry in _entries.values():
-        if entry.function.name not in registry.FUNCTIONS:
-            continue
+    for name, sides in figures_by_function().items():
         operation = figures.setdefault(
-            entry.function.operation, {side: {"calls": 0} for side in IMPLEMENTATIONS}
+            registry.FUNCTIONS[name].operation, {side: {"calls": 0} for side in IMPLEMENTATIONS}
         )
-        counts = entry.calls
-        if entry.index is not None:
-            counts = dict(zip(IMPLEMENTATIONS, _core.dispatch_counts(entry.index)))
-        for side in IMPLEMENTATIONS:
-            found = operation[side]
-            found["calls"] += counts[side]
-            timed, seconds, saved = entry.seconds[side]
-            if timed:
-                found["timed"] = found.get("timed", 0) + timed
-                found["seconds"] = found.get("seconds", 0.0) + seconds
-                found["saved"] = found.get("saved", 0.0) + saved
+        for side, values in sides.items():
+            sums = operation[side]
+            for key, value in values.items():
+                sums[key] = sums.get(key, 0) + value
     return figures
 
 
@@ -465,5 +501,6 @@ def reset_counts() -> None:
         for side in IMPLEMENTATIONS:
             entry.calls[side] = 0
             entry.seconds[side] = [0, 0.0, 0.0]
+        entry.sampled = [0, 0.0, 0.0]
         if entry.index is not None:
             _core.dispatch_reset(entry.index)

@@ -69,7 +69,7 @@ def explain(
     rows: int = 1,
     length: int = 1,
     layout: str | None = None,
-    output: str = "lists",
+    output: str | None = None,
     threads: int = 0,
 ) -> Explanation:
     """Say which side would answer a call, and why.
@@ -79,7 +79,7 @@ def explain(
         rows: sequences or texts.
         length: elements a row.
         layout: of the input; None for the function's first.
-        output: of the result.
+        output: of the result; None for the function's first.
         threads: `num_threads` of the call.
 
     Returns:
@@ -91,6 +91,7 @@ def explain(
     """
     function = registry.find(op)
     layout = function.layouts[0] if layout is None else layout
+    output = function.outputs[0] if output is None else output
     if layout not in function.layouts:
         raise ValueError(
             f"unknown layout {layout!r} of {function.name}; there are {', '.join(function.layouts)}"

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import logging
 
+    from .registry import Function
+
 ENVIRONMENT = "FAST_AXOLOTL_STATS"
 LOGGER = "fast_axolotl.dispatch"
 
@@ -19,10 +21,32 @@ LOGGER = "fast_axolotl.dispatch"
 _timing = 0
 _logger: "logging.Logger | None" = None
 
+# How often, and for how long, the original answers as well, to learn what a seam saves.
+_SAMPLES, _SAMPLE_SECONDS = 3, 2.0
+_sampling = False
+
 
 def timing() -> bool:
     """Whether calls are timed now."""
     return _timing > 0
+
+
+def sample() -> None:
+    """Time all calls from now on; learn from a few what the original takes where no fit says it."""
+    global _sampling
+    _sampling = True
+    _change(1)
+
+
+def samples(function: "Function", sampled: list[float]) -> bool:
+    """Whether the original of a function should answer one more call, to be timed."""
+    return (
+        _sampling
+        and not function.native
+        and function.verify is None
+        and sampled[0] < _SAMPLES
+        and sampled[1] < _SAMPLE_SECONDS
+    )
 
 
 def logger() -> "logging.Logger":

@@ -4,7 +4,9 @@
 pub mod dedup;
 pub mod hash;
 pub mod integers;
+pub mod multipack;
 pub mod pack;
 pub mod pad;
+pub mod pickle;
 pub mod sha256;
 pub mod threads;

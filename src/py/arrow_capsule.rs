@@ -13,6 +13,7 @@ use arrow_array::ffi::from_ffi;
 use arrow_data::ArrayData;
 use arrow_data::ffi::FFI_ArrowArray;
 use arrow_schema::ffi::FFI_ArrowSchema;
+use arrow_schema::{Fields, Schema as TableSchema};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
@@ -169,6 +170,63 @@ fn from_stream(capsule: &Bound<'_, PyAny>, wanted: Wanted) -> Option<Imported> {
             chunks.push(from_ffi(array, &schema).ok()?);
         }
     }
+}
+
+/// Takes the record batches that `value` offers, whatever their types, as struct arrays.
+///
+/// These come from pyarrow itself: that the arrays are whole is believed, where they point is not, and
+/// is checked whenever they are read.
+pub fn table(name: &'static str, value: &Bound<'_, PyAny>) -> Result<(Fields, Vec<ArrayData>)> {
+    let py = value.py();
+    let invalid = || -> Result<Error> {
+        Ok(Error::Arrow { name, found: value.get_type().name()?.to_string() })
+    };
+    if !value.get_type().hasattr(intern!(py, "__arrow_c_stream__"))? {
+        return Err(invalid()?);
+    }
+    let capsule = value.call_method0(intern!(py, "__arrow_c_stream__"))?;
+    match batches(&capsule) {
+        Some(table) => Ok(table),
+        None => Err(invalid()?),
+    }
+}
+
+fn batches(capsule: &Bound<'_, PyAny>) -> Option<(Fields, Vec<ArrayData>)> {
+    let stream = pointer::<Stream>(capsule, c"arrow_array_stream")?;
+    // SAFETY: as in `from_stream`.
+    unsafe {
+        (*stream).release?;
+        let mut schema = FFI_ArrowSchema::empty();
+        if (*stream).get_schema?(stream, (&raw mut schema).cast()) != 0 {
+            return None;
+        }
+        let fields = TableSchema::try_from(&schema).ok()?.fields;
+        let mut batches = Vec::new();
+        loop {
+            let mut array = FFI_ArrowArray::empty();
+            if (*stream).get_next?(stream, (&raw mut array).cast()) != 0 {
+                return None;
+            }
+            if array.is_released() {
+                return Some((fields, batches));
+            }
+            batches.push(from_ffi(array, &schema).ok()?);
+        }
+    }
+}
+
+/// The columns of the schema that `value` offers; None where Arrow for Rust does not know a type.
+pub fn fields(name: &'static str, value: &Bound<'_, PyAny>) -> Result<Option<Fields>> {
+    let py = value.py();
+    let found = value.get_type().name()?.to_string();
+    let capsule = believed(py, value.call_method0(intern!(py, "__arrow_c_schema__")))?;
+    let schema = capsule
+        .as_ref()
+        .and_then(|capsule| pointer::<FFI_ArrowSchema>(capsule, c"arrow_schema"))
+        .ok_or(Error::Arrow { name, found })?;
+    // SAFETY: a capsule of this name holds this struct, which lives as long as the capsule.
+    let schema = unsafe { TableSchema::try_from(&*schema) };
+    Ok(schema.ok().map(|schema| schema.fields))
 }
 
 /// What an array of the wanted type is made of.

@@ -205,7 +205,7 @@ fn fill_and_sink<'m, 'a: 'm, 'py>(
 }
 
 /// Looks for Ctrl-C now and then, from a thread that has let go of the interpreter.
-struct Interrupt {
+pub struct Interrupt {
     polled: Instant,
     error: Option<PyErr>,
 }
@@ -217,7 +217,7 @@ impl Default for Interrupt {
 }
 
 impl Interrupt {
-    fn keep_going(&mut self) -> bool {
+    pub fn keep_going(&mut self) -> bool {
         if self.polled.elapsed() >= POLL {
             self.polled = Instant::now();
             self.error = Python::attach(|py| py.check_signals()).err();
@@ -225,7 +225,7 @@ impl Interrupt {
         self.error.is_none()
     }
 
-    fn raise(&mut self) -> Result<()> {
+    pub fn raise(&mut self) -> Result<()> {
         self.error.take().map_or(Ok(()), |error| Err(error.into()))
     }
 }

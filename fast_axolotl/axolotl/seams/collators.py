@@ -444,7 +444,7 @@ def _collator(name: str) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     words = {"<pad>": 0, "</s>": 1, "a": 2}
-    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    tokenizer: Any = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(WordLevel(words)), pad_token="<pad>", eos_token="</s>"
     )
     return getattr(sys.modules[MODULE], name)(tokenizer)

@@ -1,0 +1,203 @@
+"""The batches of `MultipackBatchSampler`, made in one go from the sampler's indices.
+
+Axolotl packs five times before training starts, each time in worker processes that compile the
+packing again, and asks for a full garbage collection after each. Nothing in here makes garbage.
+"""
+
+from typing import Any
+
+from fast_axolotl._native import core
+from fast_axolotl.axolotl.patch_map import Implementation, Seam
+from fast_axolotl.dispatch.policy import Sizes
+from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
+
+from . import multipack
+
+MODULE = multipack.MODULE
+_core: Any = core
+
+Bins = list[list[Any]]
+
+#: What `generate_batches` packs by: these, or what stands for them, is what we repeat.
+_PACKING = ("pack_parallel", "allocate_sequentially", "pack_group", "_process_group")
+_ONE_PROCESS = "Using single process for pack_parallel, running sequentially."
+#: The globals of the sampler's module, and what these names meant when its source was compared.
+_globals: list[dict[str, Any]] = []
+
+
+def _build(original: Implementation) -> Implementation:
+    namespace: dict[str, Any] = getattr(original, "__globals__", {})
+    _globals[:] = [namespace, {name: namespace[name] for name in _PACKING}]
+
+    def generate_batches(self: Any, set_stats: bool = False) -> Any:
+        if self._batches is not None:
+            return self._batches
+        indices = [idx for idx in self.sampler]  # noqa: C416 - list() would ask for its length
+        capacity, size = self.batch_max_len, self.batch_size
+        per_bin = None if self.sequential else self.bin_size or capacity
+        made = _core.multipack_batches(
+            indices, self.lengths, capacity, self.group_size, per_bin, size
+        )
+        if made is None:
+            bins, total_used = _bins(self, indices, namespace)
+            batches = [bins[i : i + size] for i in range(0, len(bins), size)]
+            count = len(bins)
+        else:
+            batches, total_used, count = made
+            if per_bin is not None:
+                # As NumPy adds lengths up.
+                total_used = self.lengths[:0].sum() + total_used
+                if _processes(self) == 1:
+                    namespace["LOG"].debug(_ONE_PROCESS)
+        total_slots = count * capacity
+        if self.drop_last and batches and len(batches[-1]) < size:
+            dropped = batches[-1]
+            batches = batches[:-1]
+            total_slots -= len(dropped) * capacity
+            total_used -= sum(self.lengths[idx] for members in dropped for idx in members)
+        if set_stats:
+            self.total_tokens_used += total_used
+            self.total_token_slots += total_slots
+        self._batches = batches
+        return batches
+
+    return generate_batches
+
+
+def _bins(self: Any, indices: list[Any], namespace: dict[str, Any]) -> tuple[Bins, Any]:
+    """Return the bins of indices that are no plain ints, and the sum of their lengths."""
+    lengths = self.lengths[indices]
+    if self.sequential:
+        bins, used, _ = namespace["allocate_sequentially"](
+            lengths, rank=0, bin_capacity=self.batch_max_len, num_ranks=1
+        )
+    else:
+        bins = namespace["pack_parallel"](
+            lengths,
+            bin_capacity=self.batch_max_len,
+            group_size=self.group_size,
+            bin_size=self.bin_size or self.batch_max_len,
+            num_processes=_processes(self),
+            safe_mode=self.safe_mode,
+            mp_start_method=self.mp_start_method,
+        )
+        used = lengths.sum()
+    return [[indices[place] for place in members] for members in bins], used
+
+
+def _processes(self: Any) -> int:
+    return min(4, self.num_processes or 1)
+
+
+def _takes(self: Any, set_stats: Any = False) -> bool:  # noqa: ARG001 - a call's arguments
+    if self._batches is not None:
+        return True
+    sizes = (self.batch_max_len, self.bin_size or self.batch_max_len)
+    lengths = self.lengths
+    if not (
+        multipack.is_length_array(lengths)
+        and lengths.dtype.str[1:] == "i4"
+        and all(map(multipack.is_size, sizes))
+        and type(self.batch_size) is int
+        and self.batch_size > 0
+    ):
+        return False
+    if self.sequential:
+        return True
+    return (
+        type(self.group_size) is int
+        and self.group_size > 0
+        and type(self.safe_mode) is bool
+        and type(self.num_processes) in (int, type(None))
+        and multipack.starts_no_process(_processes(self), self.mp_start_method)
+    )
+
+
+def _calls_stock() -> bool:
+    from fast_axolotl.axolotl.patching import applied
+
+    namespace, known = _globals
+    for name in _PACKING:
+        value = namespace.get(name)
+        patch = applied.get(name)
+        if value is not known[name] and (
+            patch is None or (value is not patch.replacement and value is not patch.original)
+        ):
+            return False
+    return True
+
+
+def _describe(args: Arguments, kwargs: Keywords) -> Call:
+    lengths = (args[0] if args else kwargs["self"]).lengths
+    count = len(lengths)
+    return Call("axolotl", "axolotl", Sizes(count, count, count))
+
+
+def _verify(
+    original: Implementation, ours: Implementation, args: Arguments, kwargs: Keywords
+) -> Any:
+    """Run both on copies of the sampler that share what it draws, once; keep stock's."""
+    from fast_axolotl.dispatch.verify import VerificationError, first_difference
+
+    sampler = args[0] if args else kwargs["self"]
+    if sampler._batches is not None:
+        return original(*args, **kwargs)
+    indices = [idx for idx in sampler.sampler]  # noqa: C416
+    stock, wanted, raised = _run_on_a_twin(original, args, kwargs, indices)
+    state, found, other = _run_on_a_twin(ours, args, kwargs, indices)
+    if type(raised) is not type(other) or str(raised) != str(other):
+        raise VerificationError(
+            f"multipack: generate_batches: rust raised {other!r}, python {raised!r}"
+        )
+    difference = first_difference(found, wanted) or first_difference(state, stock)
+    if difference is not None:
+        place, got, expected = difference
+        raise VerificationError(
+            f"multipack: generate_batches: {place or 'the result'}: rust {got}, python {expected}"
+        )
+    for name, value in stock.items():
+        setattr(sampler, name, value)
+    if raised is not None:
+        raise raised
+    return wanted
+
+
+def _run_on_a_twin(
+    side: Implementation, args: Arguments, kwargs: Keywords, indices: list[Any]
+) -> tuple[dict[str, Any], Any, Exception | None]:
+    """Call one side on a copy that draws `indices`: its state after that, result and error."""
+    from copy import copy
+
+    twin = copy(args[0] if args else kwargs["self"])
+    twin.sampler = indices
+    result, raised = None, None
+    try:
+        result = side(twin, *args[1:], **{k: v for k, v in kwargs.items() if k != "self"})
+    except Exception as error:
+        raised = error
+    return {name: value for name, value in vars(twin).items() if name != "sampler"}, result, raised
+
+
+SEAMS: tuple[Seam, ...] = (
+    Seam(
+        name="generate_batches",
+        module=MODULE,
+        attribute="MultipackBatchSampler.generate_batches",
+        build=_build,
+        digests={"0.19.0": "6989dd41831e78c19bc94b7f57df6fd59721c76ebbaec1982ae77dd6eecdc30c"},
+        operation="multipack",
+        describe=_describe,
+        conditions=(
+            Condition(
+                lambda args, kwargs: multipack.holds(_takes, args, kwargs),
+                "the sampler has lengths or sizes of another kind than Axolotl gives it",
+            ),
+            Condition(
+                lambda _args, _kwargs: _calls_stock(),
+                "somebody replaced the packing that the sampler calls",
+            ),
+        ),
+        relies_on={name: multipack.DIGESTS[name] for name in _PACKING},
+        verify=_verify,
+    ),
+)

@@ -1,0 +1,171 @@
+"""`Dataset.filter` and `Dataset.map` with functions that see Arrow, under stock's fingerprints.
+
+`datasets` still does its part: progress, cache files, types, fingerprints. What is saved is the
+Python object of every token, and the worker processes that only pay off for those.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+#: Of a LazyBatch to which rows stay.
+Mask = Callable[[Any], Any]
+#: What the code here repeats, by version of `datasets`.
+RELIES_ON: dict[str, dict[str, str]] = {
+    "datasets.arrow_dataset:Dataset.filter": {
+        "datasets 4.8.4": "430e5fa5f147e93f108a2a6a642836832a36575c5f7079692f8aa89b59aac784"
+    },
+    "datasets.arrow_dataset:Dataset.map": {
+        "datasets 4.8.4": "1f601f97dcdd911fd7c4bbf2d80aa9d0ce5e1b4445d97948ba5108f4fd484274"
+    },
+    "datasets.arrow_dataset:Dataset._map_single": {
+        "datasets 4.8.4": "75fc12d5514438ba998dd860ed6cb129afdfea647f7f9b12b6fc719be435065f"
+    },
+    "datasets.arrow_dataset:get_indices_from_mask_function": {
+        "datasets 4.8.4": "ddc0f0cda8b869229c5ad4a3be93a54821e95ce46237b7b868ea5dc4e2f2cb8c"
+    },
+}
+_SUFFIX = "_{rank:05d}_of_{num_proc:05d}"
+
+
+def filtered(dataset: Any, stock: Callable[..., Any], mask: Mask, options: dict[str, Any]) -> Any:
+    """Return what `dataset.filter(stock, **options)` returns.
+
+    Args:
+        dataset: a plain `datasets.Dataset`.
+        stock: the function that Axolotl filters by; it names the result, and is not called.
+        mask: says the same of a batch, from its Arrow table.
+        options: of `filter`: batched, num_proc, load_from_cache_file, desc.
+    """
+    from datasets import Dataset, Features, Value
+    from datasets.arrow_dataset import _concatenate_map_style_datasets
+    from datasets.fingerprint import (
+        format_kwargs_for_fingerprint,
+        format_transform_for_fingerprint,
+        update_fingerprint,
+    )
+
+    function = Dataset.filter.__wrapped__.__wrapped__
+    arguments = format_kwargs_for_fingerprint(
+        function,
+        (dataset,),
+        {"function": stock, **options},
+        ignore_kwargs=["load_from_cache_file", "cache_file_name", "desc"],
+    )
+    arguments["fingerprint_name"] = "new_fingerprint"
+    transform = format_transform_for_fingerprint(function, version="2.0.1")
+    fingerprint = update_fingerprint(dataset._fingerprint, transform, arguments)
+    return _run(
+        dataset,
+        fingerprint,
+        options,
+        whole=lambda more: dataset.filter(mask, batched=True, new_fingerprint=fingerprint, **more),
+        part=lambda shard, offset, more: shard.map(
+            partial(_kept, mask, offset, dataset._indices),
+            with_indices=True,
+            features=Features({"indices": Value("uint64")}),
+            batched=True,
+            remove_columns=dataset.column_names,
+            **more,
+        ),
+        join=lambda parts: _selected(dataset, _concatenate_map_style_datasets(parts).data),
+    )
+
+
+def _selected(dataset: Any, indices: Any) -> Any:
+    found = deepcopy(dataset)
+    found._indices = indices
+    return found
+
+
+def _kept(mask: Mask, offset: int, mapping: Any, batch: Any, indices: Any) -> Any:
+    from datasets.arrow_dataset import get_indices_from_mask_function
+
+    places = [i + offset for i in indices]
+    return get_indices_from_mask_function(mask, True, False, False, None, mapping, batch, places, 0)
+
+
+def mapped(
+    dataset: Any, stock: Callable[..., Any], function: Callable[[Any], Any], options: dict[str, Any]
+) -> Any:
+    """Return what `dataset.map(stock, batched=True, **options)` returns.
+
+    Args:
+        dataset: a plain `datasets.Dataset`.
+        stock: the function that Axolotl maps by; it names the result, and is not called.
+        function: makes the same of a batch, as an Arrow table of all columns.
+        options: of `map`: num_proc, load_from_cache_file, desc.
+    """
+    from datasets import Dataset
+    from datasets.arrow_dataset import _concatenate_map_style_datasets
+    from datasets.fingerprint import (
+        format_kwargs_for_fingerprint,
+        format_transform_for_fingerprint,
+        update_fingerprint,
+    )
+
+    single = Dataset._map_single
+    arguments = format_kwargs_for_fingerprint(
+        single, (), {"shard": dataset, "function": stock, "batched": True, "fn_kwargs": {}}
+    )
+    arguments["fingerprint_name"] = "new_fingerprint"
+    fingerprint = update_fingerprint(
+        dataset._fingerprint, format_transform_for_fingerprint(single), arguments
+    )
+    return _run(
+        dataset,
+        fingerprint,
+        options,
+        whole=lambda more: dataset.map(function, batched=True, new_fingerprint=fingerprint, **more),
+        part=lambda shard, _offset, more: shard.map(function, batched=True, **more),
+        join=_concatenate_map_style_datasets,
+    )
+
+
+def _run(
+    dataset: Any,
+    fingerprint: str,
+    options: dict[str, Any],
+    whole: Callable[[dict[str, Any]], Any],
+    part: Callable[[Any, int, dict[str, Any]], Any],
+    join: Callable[[list[Any]], Any],
+) -> Any:
+    """Run in this process what stock runs in `num_proc`, and leave the same cache files."""
+    from datasets import is_caching_enabled
+
+    more = {name: options.get(name) for name in ("load_from_cache_file", "desc")}
+    shards = options.get("num_proc")
+    if not shards or not len(dataset):
+        return whole({**more, "num_proc": shards})
+    if shards > len(dataset):
+        _warn_of_few_rows(len(dataset))
+        shards = len(dataset)
+    more["desc"] = f"{more['desc'] or 'Map'} (num_proc={shards})"
+    if shards == 1 or not (is_caching_enabled() and dataset.cache_files):
+        return whole(more)
+    file = Path(dataset._get_cache_file_path(fingerprint))
+    name, ending = str(file.with_suffix("")), file.suffix
+    if any(other.name.startswith(file.stem) for other in file.parent.iterdir()):
+        # `datasets` knows which of these files to use.
+        return whole({**more, "num_proc": shards, "desc": options.get("desc")})
+    parts: list[Any] = []
+    offset = 0
+    for rank in range(shards):
+        suffix = _SUFFIX.format(rank=rank, num_proc=shards)
+        shard = dataset.shard(num_shards=shards, index=rank, contiguous=True)
+        own = {"cache_file_name": name + suffix + ending, "new_fingerprint": fingerprint + suffix}
+        parts.append(part(shard, offset, {**more, **own}))
+        offset += len(shard)
+    found = join(parts)
+    found._fingerprint = fingerprint
+    return found
+
+
+def _warn_of_few_rows(rows: int) -> None:
+    from datasets import arrow_dataset
+
+    arrow_dataset.logger.warning(
+        f"num_proc must be <= {rows}. Reducing num_proc to {rows} for dataset of size {rows}."
+    )

@@ -1,0 +1,122 @@
+"""Local files into data sets: read by Rust, kept where `datasets` keeps them.
+
+The rows go through the builder that `load_dataset` would use, into the same place of its cache:
+fingerprint, features and information are those of `datasets`, and a cache that one side made
+serves the other. Only the reading of the file is ours.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fast_axolotl.axolotl import settings
+from fast_axolotl.axolotl.patch_map import Implementation, Seam
+from fast_axolotl.dispatch.policy import Sizes
+from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
+
+MODULE = "axolotl.utils.data.shared"
+#: Builder of `datasets` -> our name of the format; others are left to `datasets`.
+FORMATS = {"json": "json", "csv": "csv", "parquet": "parquet", "text": "text", "arrow": "arrow"}
+
+_Config = tuple[Any, dict[str, Any]]
+
+
+def _arguments(args: Arguments, kwargs: Keywords) -> _Config:
+    names = ("dataset_config", "load_dataset_kwargs")
+    found = {**dict(zip(names, args, strict=False)), **kwargs}
+    return found["dataset_config"], found["load_dataset_kwargs"]
+
+
+def _size(args: Arguments, kwargs: Keywords) -> int:
+    config, _ = _arguments(args, kwargs)
+    try:
+        return Path(config.path).stat().st_size
+    except OSError:
+        return 0
+
+
+def describe(args: Arguments, kwargs: Keywords) -> Call:
+    """Return the size of the file as elements of one row."""
+    size = _size(args, kwargs)
+    return Call("axolotl", "axolotl", Sizes(1, size, size))
+
+
+def _is_plain_file(args: Arguments, kwargs: Keywords) -> bool:
+    config, options = _arguments(args, kwargs)
+    from axolotl.utils.data import shared
+
+    return (
+        Path(config.path).is_file()
+        and shared.get_dataset_type(config) in FORMATS
+        and not options.get("streaming")
+        and not options.get("trust_remote_code")
+        and options.get("name") is None
+    )
+
+
+def _is_wanted(args: Arguments, kwargs: Keywords) -> bool:
+    return settings.streams(_size(args, kwargs))
+
+
+def _has_reader(_args: Arguments, _kwargs: Keywords) -> bool:
+    import fast_axolotl
+
+    return hasattr(fast_axolotl, "open_dataset")
+
+
+def build(original: Implementation) -> Implementation:
+    """Return the loader that fills the cache of `datasets` first, and lets `original` open it."""
+
+    def _load_from_local_path(dataset_config: Any, load_dataset_kwargs: dict[str, Any]) -> Any:
+        from axolotl.utils.data import shared
+
+        kind = shared.get_dataset_type(dataset_config)
+        _fill_cache(kind, dataset_config.path, load_dataset_kwargs)
+        return original(dataset_config, load_dataset_kwargs)
+
+    return _load_from_local_path
+
+
+def _fill_cache(kind: str, path: str, options: dict[str, Any]) -> None:
+    from datasets import load_dataset_builder
+
+    own = ("split", "streaming", "trust_remote_code")
+    builder = load_dataset_builder(
+        kind, data_files=path, **{k: v for k, v in options.items() if k not in own}
+    )
+    # Not a method: the builder's class stays what it is, for everybody else.
+    builder._generate_tables = lambda *_args, **_kwargs: _tables(kind, path)
+    builder.download_and_prepare()
+
+
+def _tables(kind: str, path: str) -> Iterator[tuple[Any, Any]]:
+    import pyarrow
+    from datasets.builder import Key
+
+    import fast_axolotl
+
+    open_dataset: Any = fast_axolotl.open_dataset
+    with open_dataset(path, format=FORMATS[kind], infer="full") as reader:
+        for number, batch in enumerate(pyarrow.RecordBatchReader.from_stream(reader)):
+            yield Key(0, number), pyarrow.Table.from_batches([batch])
+
+
+SEAMS: tuple[Seam, ...] = (
+    Seam(
+        name="load_local_file",
+        module=MODULE,
+        attribute="_load_from_local_path",
+        build=build,
+        digests=dict.fromkeys(
+            ("0.17.0", "0.18.0", "0.19.0"),
+            "323a6910010c4bb4bbf9af61b04a8b1ddc3cf022768db73168ef904a0b59e064",
+        ),
+        operation="load",
+        describe=describe,
+        conditions=(
+            Condition(_is_plain_file, "it is no single local file of a format of ours"),
+            Condition(_is_wanted, "dataset_use_rust_streaming does not engage for it"),
+            Condition(_has_reader, "this fast-axolotl has no reader"),
+        ),
+    ),
+)

@@ -1,0 +1,175 @@
+"""What packing needs of a dataset: no rows without trainable tokens, position ids, lengths.
+
+All of it from Arrow columns. Axolotl makes Python lists of the labels, of the tokens and of every
+position, and Arrow of the latter two again.
+"""
+
+from types import CodeType, FunctionType
+from typing import Any
+
+from fast_axolotl.axolotl.patch_map import Implementation, Seam
+from fast_axolotl.dispatch.registry import Arguments, Condition, Keywords
+
+from . import in_process
+from .filters import are_options, has_lists
+from .lengths import chunks_of, describe, is_plain_dataset, row_lengths
+
+MODULE = "axolotl.utils.trainer"
+_MASKED = -100
+
+
+def has_trainable(batch: Any) -> list[bool]:
+    """Return which rows of a batch have a label other than -100."""
+    import numpy as np
+
+    keep: list[bool] = []
+    for chunk in chunks_of(batch.pa_table.column("labels")):
+        offsets = chunk.offsets.to_numpy(zero_copy_only=False)
+        first = offsets[0] if len(offsets) else 0
+        labels = chunk.flatten().to_numpy(zero_copy_only=False)
+        # How many are trainable before each row, and before the end.
+        before = np.zeros(len(labels) + 1, np.int64)
+        np.cumsum(labels != _MASKED, out=before[1:])
+        keep += (np.diff(before[offsets - first]) > 0).tolist()
+    return keep
+
+
+def with_positions(batch: Any) -> Any:
+    """Return the table of a batch with `position_ids` and `length`, as Axolotl appends them."""
+    import numpy as np
+    import pyarrow as pa
+    from datasets import Features
+    from datasets.features.features import generate_from_arrow_type
+
+    table = batch.pa_table
+    lengths = row_lengths(table.column("input_ids"))
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    positions = np.arange(offsets[-1])
+    positions -= np.repeat(offsets[:-1], lengths)
+    columns = dict(zip(table.column_names, table.itercolumns(), strict=True))
+    columns["position_ids"] = pa.ListArray.from_arrays(
+        pa.array(offsets.astype(np.int32)), pa.array(positions)
+    )
+    columns["length"] = pa.array(lengths)
+    features = {name: generate_from_arrow_type(column.type) for name, column in columns.items()}
+    return pa.Table.from_arrays(list(columns.values()), schema=Features(features).arrow_schema)
+
+
+def _inner(function: Any, name: str) -> Any:
+    """Return a function that a function defines and closes over nothing, as it defines it."""
+    for constant in function.__code__.co_consts:
+        if type(constant) is CodeType and constant.co_name == name and not constant.co_freevars:
+            found = FunctionType(constant, function.__globals__, name)
+            found.__qualname__ = f"{function.__qualname__}.<locals>.{name}"
+            found.__module__ = function.__module__
+            found.__doc__ = next(iter(constant.co_consts), None)
+            return found
+    raise LookupError(f"{function.__qualname__} defines no function {name} on its own")
+
+
+def _build(original: Implementation) -> Implementation:
+    namespace: dict[str, Any] = getattr(original, "__globals__", {})
+    drop_no_trainable_tokens = _inner(original, "drop_no_trainable_tokens")
+    _known[:] = [namespace, namespace["add_position_ids"]]
+
+    def process_datasets_for_packing(cfg: Any, train_dataset: Any, eval_dataset: Any) -> Any:
+        log = namespace["LOG"]
+        if cfg.model_config_type in ["mamba", "gemma3"]:
+            log.info("dropping attention_mask column")
+            train_dataset = train_dataset.remove_columns("attention_mask")
+        if cfg.model_config_type in ["falcon", "mistral"]:
+            log.info("dropping token_type_ids column if it exists")
+            if "token_type_ids" in train_dataset.column_names:
+                train_dataset = train_dataset.remove_columns("token_type_ids")
+        prior_len = len(train_dataset)
+        options = _options(cfg)
+        train_dataset = in_process.filtered(
+            train_dataset,
+            drop_no_trainable_tokens,
+            has_trainable,
+            {"batched": True, **options, "desc": "Drop Samples with Zero Trainable Tokens"},
+        )
+        dropped = prior_len - len(train_dataset)
+        if dropped:
+            log.warning(f"Dropped {dropped} samples with no trainable tokens")
+        if len(train_dataset) == 0:
+            raise ValueError(
+                "The dataset has no samples left after dropping samples with no "
+                "trainable tokens. Every sample had all of its labels masked to "
+                "-100, so there is nothing to train on. Check `train_on_inputs`, "
+                "`roles_to_train`, and your prompt strategy / chat template."
+            )
+        if cfg.sample_packing:
+            train_dataset = in_process.mapped(
+                train_dataset,
+                namespace["add_position_ids"],
+                with_positions,
+                {**options, "desc": "Add position_id column (Sample Packing)"},
+            )
+        return train_dataset, eval_dataset
+
+    return process_datasets_for_packing
+
+
+#: The globals of Axolotl's module, and what they have as `add_position_ids`.
+_known: list[Any] = []
+
+
+def _options(cfg: Any) -> dict[str, Any]:
+    return {"num_proc": cfg.dataset_num_proc, "load_from_cache_file": not cfg.is_preprocess}
+
+
+def _takes(cfg: Any, train_dataset: Any, eval_dataset: Any) -> bool:
+    return (
+        eval_dataset is None
+        and is_plain_dataset(train_dataset)
+        and not cfg.group_by_length
+        and not cfg.use_pose
+        and are_options(_options(cfg))
+        and has_lists(train_dataset, "input_ids")
+        and has_lists(train_dataset, "labels")
+        and _has_no_null(train_dataset._data.column("labels"))
+        and not {"position_ids", "length"} & set(train_dataset.column_names)
+    )
+
+
+def _has_no_null(column: Any) -> bool:
+    return not any(chunk.values.null_count for chunk in column.chunks)
+
+
+def _holds(args: Arguments, kwargs: Keywords) -> bool:
+    try:
+        return _takes(*args, **kwargs)
+    except (TypeError, AttributeError):
+        return False
+
+
+SEAMS: tuple[Seam, ...] = (
+    Seam(
+        name="process_datasets_for_packing",
+        module=MODULE,
+        attribute="process_datasets_for_packing",
+        build=_build,
+        digests={"0.19.0": "12b6a9b895dc5a91e9342faf2e00ce236645fc50afd082179007988d75ecc3b0"},
+        operation="filter",
+        describe=lambda args, kwargs: describe(args[1:], {"dataset": kwargs.get("train_dataset")}),
+        conditions=(
+            Condition(
+                _holds,
+                "there is an evaluation dataset, grouping by length, PoSE, or a dataset of another "
+                "kind than Axolotl's strategies make",
+            ),
+            Condition(
+                lambda _args, _kwargs: _known[0].get("add_position_ids") is _known[1],
+                "somebody replaced add_position_ids",
+            ),
+        ),
+        relies_on={
+            "add_position_ids": {
+                "0.19.0": "1f2ad58f152ea84a8f00c409f9f2f58dac1848d2635b3a3a1992c8ec8281c1df"
+            },
+            **in_process.RELIES_ON,
+        },
+    ),
+)

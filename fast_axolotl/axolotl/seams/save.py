@@ -1,0 +1,144 @@
+"""A prepared dataset into its folder: the same files, without workers, and all of them or none.
+
+Axolotl starts processes that import everything again, for a dataset of any size. Files are written
+beside their folder and moved in when they are whole: what a full disk leaves is taken for nothing.
+"""
+
+import os
+from typing import Any
+
+from fast_axolotl.axolotl.patch_map import Implementation, Seam
+from fast_axolotl.dispatch.policy import Sizes
+from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
+
+MODULE = "axolotl.utils.data.shared"
+_ROWS_PER_PROCESS = 256
+
+
+def _build(original: Implementation) -> Implementation:
+    namespace: dict[str, Any] = getattr(original, "__globals__", {})
+
+    def save_preprocessed_dataset(
+        cfg: Any,
+        dataset: Any,
+        dataset_hash: str,
+        split: str,  # noqa: ARG001 - of streams only
+    ) -> None:
+        path = namespace["get_prepared_dataset_path"](cfg, dataset_hash)
+        workers = cfg.dataset_num_proc or namespace["get_default_process_count"]()
+        processes = min(max(1, len(dataset) // _ROWS_PER_PROCESS), workers)
+        os.makedirs(path, exist_ok=True)  # noqa: PTH103 - a str or a Path
+        save(dataset, str(path), processes, cfg.num_dataset_shards_to_save)
+        if cfg.push_dataset_to_hub:
+            namespace["LOG"].info(
+                "Pushing merged prepared dataset to Huggingface hub at "
+                f"{cfg.push_dataset_to_hub} (version {dataset_hash})...",
+                main_process_only=False,
+            )
+            dataset.push_to_hub(cfg.push_dataset_to_hub, dataset_hash, private=True)
+
+    return save_preprocessed_dataset
+
+
+def save(dataset: Any, folder: str, processes: int, num_shards: int | None) -> None:
+    """Write the files that `dataset.save_to_disk(folder, num_proc=processes)` writes.
+
+    Args:
+        dataset: a `datasets.Dataset`.
+        folder: exists.
+        processes: which `datasets` would start: it makes as many files, if not more.
+        num_shards: how many files; None for one a process, and one for every 500 MB.
+    """
+    from shutil import rmtree
+    from tempfile import mkdtemp
+
+    if num_shards is None:
+        num_shards = _shards(dataset, processes)
+    parent, name = os.path.split(os.path.abspath(folder))  # noqa: PTH100
+    place = mkdtemp(prefix=f".{name}.", dir=parent)
+    try:
+        dataset.save_to_disk(place, num_shards=num_shards)
+        for file in _last_the_state(os.listdir(place)):  # noqa: PTH208
+            os.replace(os.path.join(place, file), os.path.join(folder, file))  # noqa: PTH105, PTH118
+    finally:
+        rmtree(place, ignore_errors=True)
+
+
+def _shards(dataset: Any, processes: int) -> int:
+    from datasets import config
+    from datasets.utils.py_utils import convert_file_size_to_int
+
+    by_size = int(dataset._estimate_nbytes() / convert_file_size_to_int(config.MAX_SHARD_SIZE)) + 1
+    return min(len(dataset._data), max(by_size, processes))
+
+
+def _last_the_state(files: list[str]) -> list[str]:
+    """Return file names, those last without which a folder is no dataset."""
+    return sorted(files, key=lambda file: (file.endswith(".json"), file))
+
+
+def _takes(cfg: Any, dataset: Any, dataset_hash: Any, split: Any) -> bool:  # noqa: ARG001
+    from datasets import Dataset
+
+    workers, shards = cfg.dataset_num_proc, cfg.num_dataset_shards_to_save
+    return (
+        type(dataset) is Dataset
+        and len(dataset) > 0
+        and (workers is None or (type(workers) is int and workers > 0))
+        and (shards is None or (type(shards) is int and shards > 0))
+        and not _holds_local_files(dataset)
+        and not _is_in(dataset, cfg, dataset_hash)
+    )
+
+
+def _holds_local_files(dataset: Any) -> bool:
+    from datasets.features.features import require_storage_embed
+
+    return any(require_storage_embed(feature) for feature in dataset.features.values())
+
+
+def _is_in(dataset: Any, cfg: Any, dataset_hash: Any) -> bool:
+    """Return whether a dataset would overwrite itself, or its folder is of another file system."""
+    from pathlib import Path
+
+    from axolotl.utils.data import shared
+
+    folder = Path(str(shared.get_prepared_dataset_path(cfg, dataset_hash)))
+    files = [Path(file["filename"]).resolve().parent for file in dataset.cache_files]
+    return folder.resolve() in files or folder.is_symlink() or folder.is_mount()
+
+
+def _holds(args: Arguments, kwargs: Keywords) -> bool:
+    try:
+        return _takes(*args, **kwargs)
+    except (TypeError, AttributeError, ValueError, OSError):
+        return False
+
+
+def _describe(args: Arguments, kwargs: Keywords) -> Call:
+    rows = len(args[1] if len(args) > 1 else kwargs["dataset"])
+    return Call("axolotl", "axolotl", Sizes(rows, rows, rows))
+
+
+SEAMS: tuple[Seam, ...] = (
+    Seam(
+        name="save_preprocessed_dataset",
+        module=MODULE,
+        attribute="save_preprocessed_dataset",
+        build=_build,
+        digests={"0.19.0": "808362dcbb053c62165b9c419930b37ee61fb60d148c92d0046729f1d12c4271"},
+        operation="save",
+        describe=_describe,
+        conditions=(
+            Condition(_holds, "the dataset is a stream, holds local files, or is its own folder"),
+        ),
+        relies_on={
+            "get_prepared_dataset_path": {
+                "0.19.0": "cb63fa0f03a1e8f6d17d2bdf7406fd177dc65d624b81201e1e9618ccc039465d"
+            },
+            "datasets.arrow_dataset:Dataset.save_to_disk": {
+                "datasets 4.8.4": "2c70cb1e352cc8afe960a0c558a4873d74b2b67e62f6651cf7e6c78564d0f770"
+            },
+        },
+    ),
+)

@@ -1,0 +1,47 @@
+"""Switches the shim on in a Python process that `fast-axolotl run` started, or a child of one.
+
+The folder of this file is at the head of PYTHONPATH, and the interpreter imports it at its start.
+The `sitecustomize` that it would have found otherwise runs first, as if this one were not there.
+`fast_axolotl` is imported when Axolotl is: other programs pay next to nothing.
+"""
+
+import os
+import sys
+from typing import Any
+
+
+def _run_the_other() -> None:
+    from importlib.machinery import PathFinder
+    from importlib.util import module_from_spec
+
+    folder = os.path.dirname(os.path.abspath(__file__))
+    others = [path for path in sys.path if os.path.abspath(path or ".") != folder]
+    spec = PathFinder.find_spec("sitecustomize", others)
+    if spec is None or spec.loader is None:
+        return
+    module = module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)
+
+
+class _WhenAxolotlIsImported:
+    """Imports `fast_axolotl` before Axolotl, and leaves."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        del path, target
+        if name != "axolotl":
+            return
+        sys.meta_path.remove(self)
+        try:
+            from fast_axolotl.axolotl import run_report
+        except ImportError as error:
+            print(f"fast-axolotl: not in {sys.executable}: {error}", file=sys.stderr)
+            return
+        run_report.begin()
+
+
+sys.meta_path.insert(0, _WhenAxolotlIsImported())
+try:
+    _run_the_other()
+except ImportError:
+    pass  # as the interpreter does
