@@ -133,8 +133,6 @@ def _run(
     join: Callable[[list[Any]], Any],
 ) -> Any:
     """Run in this process what stock runs in `num_proc`, and leave the same cache files."""
-    from datasets import is_caching_enabled
-
     more = {name: options.get(name) for name in ("load_from_cache_file", "desc")}
     shards = options.get("num_proc")
     if not shards or not len(dataset):
@@ -143,19 +141,22 @@ def _run(
         _warn_of_few_rows(len(dataset))
         shards = len(dataset)
     more["desc"] = f"{more['desc'] or 'Map'} (num_proc={shards})"
-    if shards == 1 or not (is_caching_enabled() and dataset.cache_files):
+    if shards == 1:
         return whole(more)
-    file = Path(dataset._get_cache_file_path(fingerprint))
-    name, ending = str(file.with_suffix("")), file.suffix
-    if any(other.name.startswith(file.stem) for other in file.parent.iterdir()):
-        # `datasets` knows which of these files to use.
-        return whole({**more, "num_proc": shards, "desc": options.get("desc")})
+    file = None
+    if dataset.cache_files:
+        file = Path(dataset._get_cache_file_path(fingerprint))
+        if any(other.name.startswith(file.stem) for other in file.parent.iterdir()):
+            # `datasets` knows which of these files to use.
+            return whole({**more, "num_proc": shards, "desc": options.get("desc")})
     parts: list[Any] = []
     offset = 0
     for rank in range(shards):
         suffix = _SUFFIX.format(rank=rank, num_proc=shards)
         shard = dataset.shard(num_shards=shards, index=rank, contiguous=True)
-        own = {"cache_file_name": name + suffix + ending, "new_fingerprint": fingerprint + suffix}
+        own = {"new_fingerprint": fingerprint + suffix}
+        if file is not None:
+            own["cache_file_name"] = str(file.with_name(file.stem + suffix + file.suffix))
         parts.append(part(shard, offset, {**more, **own}))
         offset += len(shard)
     found = join(parts)

@@ -40,7 +40,12 @@ def list_column(table: Any, name: str) -> Any:
 
 
 def chunks_of(column: Any) -> Sequence[Any]:
-    """Return the arrays of an array or a chunked array."""
+    """Return the arrays of a column of a batch, one if they fit in one.
+
+    A batch of a dataset with an indices mapping has as many as rows.
+    """
+    if column.num_chunks > 1:
+        column = column.combine_chunks()
     return column.chunks if hasattr(column, "chunks") else [column]
 
 
@@ -49,14 +54,8 @@ def row_lengths(column: Any) -> Any:
     import numpy as np
     import pyarrow.compute as pc
 
-    lengths = np.empty(len(column), np.int64)
-    first = 0
-    for chunk in chunks_of(column):
-        lengths[first : first + len(chunk)] = pc.list_value_length(chunk).to_numpy(
-            zero_copy_only=False
-        )
-        first += len(chunk)
-    return lengths
+    lengths = pc.list_value_length(column)
+    return lengths.to_numpy().astype(np.int64, copy=False)
 
 
 def _last_values(column: Any) -> Any:

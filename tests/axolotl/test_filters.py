@@ -1,0 +1,350 @@
+"""Lengths, filters by length, packing columns: against Axolotl's own, cache files included."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from datasets import Dataset
+from datasets_of import FEATURES, contents, ended, token_datasets, tokenized, with_nulls
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from seams import original, replacement, reset
+
+from fast_axolotl.dispatch import dispatch_mode
+
+quick = settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+NAMES = ("drop_outside_range", "filter_short_sequences", "process_datasets_for_packing")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _axolotl() -> Iterator[None]:
+    reset("axolotl.utils.data.utils", "axolotl.utils.trainer", "axolotl.utils.samplers.utils")
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+@pytest.fixture(autouse=True)
+def _caching() -> Iterator[None]:
+    yield
+    datasets.enable_caching()
+
+
+def settings_of(**keys: Any) -> Any:
+    from axolotl.utils.dict import DictDefault
+
+    return DictDefault(keys)
+
+
+def agree(name: str, *args: Any) -> Any:
+    """Call both sides; everything seen of the results is the same."""
+    with dispatch_mode("python"):
+        wanted = ended(original(name), *args)
+    with dispatch_mode("rust"):
+        found = ended(replacement(name), *args)
+    assert found == wanted
+    return wanted
+
+
+def stock_must_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where a batch becomes Python lists."""
+    from datasets.formatting.formatting import LazyDict
+
+    def fail(*_args: Any) -> None:
+        raise AssertionError("rows were made into Python objects")
+
+    monkeypatch.setattr(LazyDict, "__getitem__", fail)
+
+
+# --- lengths ---------------------------------------------------------------------------------
+
+
+def assert_same_lengths(dataset: Any, from_arrow: bool) -> None:
+    def seen(call: Any) -> Any:
+        kind, *rest = ended(call, dataset, from_arrow)
+        if kind == "raised":
+            return kind, rest
+        (array,) = rest
+        return kind, type(array), array.dtype, array.shape, array.tolist()
+
+    with dispatch_mode("rust"):
+        found = seen(replacement("get_dataset_lengths"))
+    assert found == seen(original("get_dataset_lengths"))
+
+
+@quick
+@given(token_datasets(), st.booleans())
+def test_lengths(dataset: Dataset, from_arrow: bool) -> None:
+    assert_same_lengths(dataset, from_arrow)
+
+
+@pytest.mark.parametrize("from_arrow", [False, True])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"length": [3, 1, 2]},
+        {"length": [3, None, 2]},
+        {"length": [3.0, 1.0, 2.0]},
+        {"length": [True, False, True]},
+        {"length": [1 << 62, 1, 2]},
+        {"length": ["a", "b", "c"]},
+        {"position_ids": [[0, 1, 2], [0], [0, 1]]},
+        {"position_ids": [[0, 1, 2], [], [0, 1]]},
+        {"position_ids": [[0, 1, 2], None, [0, 1]]},
+        {"position_ids": [[0, 1, None], [0], [0, 1]]},
+        {"position_ids": [[0, 5], [7], [(1 << 63) - 1]]},
+        {"input_ids": [[1, 2], [], [3]]},
+        {"input_ids": [[1, 2], None, [3]]},
+        {"input_ids": ["ab", "", "c"]},
+        {"input_ids": [[[1], [2]], [], [[3]]]},
+        {"input_ids": [1, 2, 3]},
+        {"other": [1, 2, 3]},
+    ],
+    ids=str,
+)
+def test_lengths_of_odd_columns(columns: dict[str, Any], from_arrow: bool) -> None:
+    dataset = Dataset.from_dict(columns)
+    for each in (dataset, dataset.select([2, 0]), dataset.select(range(1, 3)), dataset.select([])):
+        assert_same_lengths(each, from_arrow)
+
+
+def test_lengths_of_other_things() -> None:
+    dataset = tokenized([1, 2])
+    assert_same_lengths(None, False)
+    assert_same_lengths(dataset.to_iterable_dataset(), False)
+    assert_same_lengths(dataset.with_format("torch"), False)
+
+
+# --- filters ---------------------------------------------------------------------------------
+
+
+@quick
+@given(
+    token_datasets(),
+    st.integers(0, 9),
+    st.sampled_from((None, 0, 1, 3)),
+    st.booleans(),
+    st.sampled_from((None, None, 1)),
+)
+def test_dropping(
+    dataset: Dataset, most: int, least: int | None, raises: bool, processes: int | None
+) -> None:
+    options = {"num_proc": processes, "load_from_cache_file": False}
+    agree("drop_outside_range", dataset, most, least, raises, options)
+    agree("filter_short_sequences", dataset, least, options)
+    agree("drop_outside_range", dataset, most, least, raises, {})
+
+
+def test_dropping_in_processes() -> None:
+    dataset = tokenized([i % 11 for i in range(2500)])
+    options = {"num_proc": 2, "load_from_cache_file": False}
+    agree("drop_outside_range", dataset, 7, 2, False, options)
+    agree("drop_outside_range", dataset.shuffle(seed=3), 7, 2, False, options)
+    agree("drop_outside_range", tokenized([5]), 7, 2, False, {**options, "num_proc": 3})
+
+
+def test_dropping_odd_things() -> None:
+    options = {"num_proc": None, "load_from_cache_file": False}
+    dataset = tokenized([3, 1, 8])
+    for odd in (
+        with_nulls(),
+        Dataset.from_dict({"input_ids": ["ab", "c"]}),
+        dataset.with_format("np"),
+    ):
+        agree("drop_outside_range", odd, 7, 2, False, options)
+        agree("filter_short_sequences", odd, 2, options)
+    agree("drop_outside_range", dataset, 7.5, 2, False, options)
+    agree("drop_outside_range", dataset, 7, "2", False, options)
+    agree("drop_outside_range", dataset, 7, 2, False, {"nonsense": 1})
+    agree("drop_outside_range", dataset, 7, 2, False, {"num_proc": -1})
+    agree("drop_outside_range", dataset.remove_columns("input_ids"), 7, 2, False, options)
+    agree("drop_outside_range", dataset, 7)
+
+
+@pytest.mark.parametrize("strategy", ["drop", "truncate", "raise", None])
+def test_handling_long_sequences(strategy: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    import axolotl.utils.data.utils as module
+
+    cfg = settings_of(excess_length_strategy=strategy, is_preprocess=True, dataset_num_proc=None)
+    for dataset in (tokenized([5, 1, 9, 3]), tokenized([5, 1, 4]), tokenized([5]).select([])):
+        seen = []
+        for mode in ("python", "rust"):
+            caplog.clear()
+            with dispatch_mode(mode), caplog.at_level("INFO"):
+                result = ended(module.handle_long_seq_in_dataset, dataset, 8, cfg)
+            lines = [record.getMessage() for record in caplog.records if "axolotl" in record.name]
+            seen.append((result, lines))
+        assert seen[0] == seen[1]
+
+
+def test_no_row_becomes_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    stock_must_not_run(monkeypatch)
+    dataset = tokenized([5, 1, 9, 3], [True, True, True, False])
+    options = {"num_proc": 2, "load_from_cache_file": False}
+    cfg = settings_of(sample_packing=True, dataset_num_proc=2, is_preprocess=True)
+    with dispatch_mode("rust"):
+        dropped, count = replacement("drop_outside_range")(dataset, 8, 2, False, options)
+        packed, _ = replacement("process_datasets_for_packing")(cfg, dropped, None)
+    assert count == 2
+    assert len(packed) == 1
+
+
+# --- columns for packing ---------------------------------------------------------------------
+
+
+@quick
+@given(
+    token_datasets(),
+    st.booleans(),
+    st.sampled_from((None, None, 1)),
+    st.sampled_from((None, "mamba", "falcon")),
+)
+def test_packing_columns(
+    dataset: Dataset, packing: bool, processes: int | None, model: str | None
+) -> None:
+    cfg = settings_of(
+        sample_packing=packing,
+        dataset_num_proc=processes,
+        is_preprocess=True,
+        model_config_type=model,
+    )
+    agree("process_datasets_for_packing", cfg, dataset, None)
+
+
+def test_packing_columns_in_processes() -> None:
+    dataset = tokenized([i % 11 for i in range(2500)], [i % 3 > 0 for i in range(2500)])
+    cfg = settings_of(sample_packing=True, dataset_num_proc=2, is_preprocess=True)
+    agree("process_datasets_for_packing", cfg, dataset, None)
+    agree("process_datasets_for_packing", cfg, dataset.shuffle(seed=3), None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"group_by_length": True},
+        {"eval_sample_packing": True},
+        {"use_pose": True, "pose_max_context_len": 32},
+        {"sample_packing": None},
+        {"is_preprocess": None},
+    ],
+    ids=str,
+)
+def test_packing_by_other_settings(change: dict[str, Any]) -> None:
+    import random
+
+    cfg = settings_of(**{"sample_packing": True, "is_preprocess": True, **change})
+    dataset = tokenized([5, 2, 9, 3], [True, True, True, False])
+    evaluation = tokenized([4, 4], [True, False])
+    for args in ((dataset, None), (dataset, evaluation)):
+        seen = []
+        for side, mode in ((original, "python"), (replacement, "rust")):
+            random.seed(1)
+            with dispatch_mode(mode):
+                seen.append(ended(side("process_datasets_for_packing"), cfg, *args))
+        assert seen[0] == seen[1]
+
+
+def test_packing_odd_things() -> None:
+    cfg = settings_of(sample_packing=True, is_preprocess=True)
+    dataset = tokenized([5, 2, 9, 3])
+    odd = [
+        with_nulls(),
+        tokenized([3, 4], [False, False]),
+        dataset.add_column("length", [9, 9, 9, 9]),
+        dataset.remove_columns("labels"),
+        dataset.remove_columns("input_ids"),
+        dataset.with_format("torch"),
+        dataset.to_iterable_dataset(),
+        None,
+    ]
+    for each in odd:
+        if isinstance(each, datasets.IterableDataset):
+            with dispatch_mode("rust"):
+                rows = list(replacement("process_datasets_for_packing")(cfg, each, None)[0])
+            assert rows == list(original("process_datasets_for_packing")(cfg, each, None)[0])
+        else:
+            agree("process_datasets_for_packing", cfg, each, None)
+
+
+# --- cache files -----------------------------------------------------------------------------
+
+
+def stored(folder: Path, rows: int = 2300) -> Dataset:
+    shutil.rmtree(folder, ignore_errors=True)
+    lengths = np.random.default_rng(1).integers(0, 12, rows).tolist()
+    tokenized(lengths, [length % 5 > 0 for length in lengths]).save_to_disk(str(folder))
+    return datasets.load_from_disk(str(folder))
+
+
+def prepare(dataset: Dataset, processes: int | None, preprocess: bool) -> Any:
+    import axolotl.utils.data.utils as utils
+    from axolotl.utils import trainer
+
+    cfg = settings_of(sample_packing=True, dataset_num_proc=processes, is_preprocess=preprocess)
+    dataset = utils.handle_long_seq_in_dataset(dataset, 8, cfg)
+    return trainer.process_datasets_for_packing(cfg, dataset, None)[0]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("cache-*"))}
+
+
+@pytest.mark.parametrize("processes", [None, 2])
+def test_cache_files_are_stocks(tmp_path: Path, processes: int | None) -> None:
+    folder = tmp_path / "rows"
+    seen = []
+    for mode in ("python", "rust"):
+        dataset = stored(folder)
+        with dispatch_mode(mode):
+            found = prepare(dataset, processes, preprocess=True)
+        seen.append((contents(found), files_of(folder)))
+    assert seen[0][0] == seen[1][0]
+    assert list(seen[0][1]) == list(seen[1][1])
+    assert seen[0][1] == seen[1][1]
+    assert len(seen[0][1]) >= 3
+
+
+@pytest.mark.parametrize("first", ["python", "rust"])
+@pytest.mark.parametrize("processes", [None, 2])
+def test_each_goes_on_with_the_others_files(
+    tmp_path: Path, first: str, processes: int | None
+) -> None:
+    folder = tmp_path / "rows"
+    dataset = stored(folder)
+    with dispatch_mode(first):
+        wanted = contents(prepare(dataset, processes, preprocess=False))
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    other = "rust" if first == "python" else "python"
+    with dispatch_mode(other):
+        found = contents(prepare(datasets.load_from_disk(str(folder)), processes, preprocess=False))
+    assert found == wanted
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_without_caching(tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    seen = []
+    for mode in ("python", "rust"):
+        dataset = stored(folder)
+        datasets.disable_caching()
+        with dispatch_mode(mode):
+            found = contents(prepare(dataset, None, preprocess=True))
+        found["cached"] = len(found["cached"])
+        seen.append((found, sorted(path.name for path in folder.iterdir())))
+    assert seen[0] == seen[1]
+    assert not files_of(folder)
+
+
+def test_verify_agrees() -> None:
+    dataset = tokenized([i % 11 for i in range(300)], [i % 3 > 0 for i in range(300)])
+    assert dataset.features == FEATURES
+    with dispatch_mode("verify"):
+        prepare(dataset, None, preprocess=True)

@@ -1,0 +1,192 @@
+"""Saving a prepared dataset: stock's files byte for byte, whole or not at all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from datasets import Dataset
+from datasets_of import tokenized
+from seams import original, replacement, reset
+
+from fast_axolotl.dispatch import dispatch_mode
+
+NAME = "save_preprocessed_dataset"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _axolotl() -> Iterator[None]:
+    reset("axolotl.utils.data.shared")
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+def settings_of(folder: Path, **keys: Any) -> Any:
+    from axolotl.utils.dict import DictDefault
+
+    return DictDefault(dataset_prepared_path=str(folder), **keys)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
+
+
+def saved(mode: str, folder: Path, dataset: Any, **keys: Any) -> Any:
+    """Save by one side; return how it ended and all that is in the folder."""
+    side = original(NAME) if mode == "python" else replacement(NAME)
+    with dispatch_mode(mode):
+        try:
+            ended: Any = side(settings_of(folder, **keys), dataset, "hash", "train")
+        except Exception as error:
+            ended = type(error), str(error).replace(str(folder), "FOLDER")
+    return ended, files_of(folder), sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def _no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stock save in its own process: the files are those of workers, see `test_workers`."""
+    stock = Dataset.save_to_disk
+
+    def save_to_disk(self: Any, path: Any, num_proc: Any = None, **more: Any) -> None:
+        if num_proc is not None and more.get("num_shards") is None:
+            size = datasets.config.MAX_SHARD_SIZE
+            by_size = datasets.utils.py_utils.convert_file_size_to_int(size)
+            by_size = int(self._estimate_nbytes() / by_size) + 1
+            more["num_shards"] = min(len(self.data), max(by_size, num_proc))
+        stock(self, path, **more)
+
+    monkeypatch.setattr(Dataset, "save_to_disk", save_to_disk)
+
+
+DATASETS = {
+    "one row": lambda: tokenized([3]),
+    "rows": lambda: tokenized([i % 11 for i in range(2000)]),
+    "shuffled": lambda: tokenized([i % 11 for i in range(700)]).shuffle(seed=1),
+    "selected": lambda: tokenized([i % 11 for i in range(700)]).select(range(3, 611, 2)),
+    "sliced": lambda: tokenized([i % 11 for i in range(700)]).select(range(30, 600)),
+    "formatted": lambda: tokenized([1, 2, 3]).with_format("torch", columns=["labels"]),
+    "none": lambda: tokenized([1]).select([]),
+    "texts": lambda: Dataset.from_dict({"text": ["a", None, "c"], "n": [1.5, 2.5, None]}),
+    "concatenated": lambda: datasets.concatenate_datasets([tokenized([1, 2]), tokenized([3])]),
+}
+
+
+@pytest.mark.usefixtures("_no_workers")
+@pytest.mark.parametrize("keys", [{}, {"dataset_num_proc": 2}, {"num_dataset_shards_to_save": 3}])
+@pytest.mark.parametrize("name", DATASETS)
+def test_files(name: str, keys: dict[str, Any], tmp_path: Path) -> None:
+    stock, ours = tmp_path / "stock", tmp_path / "ours"
+    dataset = DATASETS[name]()
+    wanted = saved("python", stock, dataset, **keys)
+    if wanted[0] is not None:
+        # More files than rows: stock leaves what it had written by then.
+        wanted = (wanted[0], {}, ["hash"])
+    assert saved("rust", ours, dataset, **keys) == wanted
+
+
+def test_workers(tmp_path: Path) -> None:
+    dataset = DATASETS["rows"]().shuffle(seed=2)
+    keys = {"dataset_num_proc": 2}
+    wanted = saved("python", tmp_path / "stock", dataset, **keys)
+    found = saved("rust", tmp_path / "ours", dataset, **keys)
+    assert found == wanted
+    assert len([name for name in found[1] if name.endswith(".arrow")]) == 2
+    loaded = datasets.load_from_disk(str(tmp_path / "ours" / "hash"))
+    stock = datasets.load_from_disk(str(tmp_path / "stock" / "hash"))
+    assert loaded._fingerprint == stock._fingerprint
+    assert loaded[:] == dataset[:]
+
+
+def test_workers_of_a_large_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fast_axolotl.axolotl.seams import save
+
+    dataset = DATASETS["rows"]()
+    wanted = saved("rust", tmp_path / "small", dataset, dataset_num_proc=2)
+    monkeypatch.setattr(save, "_PAYS_FOR_WORKERS", 0)
+    assert saved("rust", tmp_path / "large", dataset, dataset_num_proc=2) == wanted
+
+
+def test_many_files_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "MAX_SHARD_SIZE", "20KB")
+    dataset = DATASETS["rows"]()
+    wanted = saved("python", tmp_path / "stock", dataset, dataset_num_proc=2)
+    assert saved("rust", tmp_path / "ours", dataset, dataset_num_proc=2) == wanted
+    assert len(wanted[1]) > 6
+
+
+@pytest.mark.usefixtures("_no_workers")
+def test_over_an_older_one(tmp_path: Path) -> None:
+    seen = []
+    for mode in ("python", "rust"):
+        folder = tmp_path / mode
+        saved(mode, folder, DATASETS["rows"](), num_dataset_shards_to_save=4)
+        (folder / "hash" / "notes.txt").write_text("kept")
+        seen.append(saved(mode, folder, DATASETS["one row"](), num_dataset_shards_to_save=1))
+    assert seen[0] == seen[1]
+    assert "hash/notes.txt" in seen[1][1]
+
+
+def test_itself(tmp_path: Path) -> None:
+    seen = []
+    for mode in ("python", "rust"):
+        folder = tmp_path / mode
+        tokenized([1, 2]).save_to_disk(str(folder / "hash"))
+        seen.append(saved(mode, folder, datasets.load_from_disk(str(folder / "hash"))))
+    assert seen[0] == seen[1]
+    assert seen[0][0][0] is PermissionError
+
+
+def test_streams_are_stocks_affair(tmp_path: Path) -> None:
+    stream = tokenized([i % 7 for i in range(50)]).to_iterable_dataset()
+    with dispatch_mode("rust"):
+        replacement(NAME)(settings_of(tmp_path, dataset_num_proc=1), stream, "hash", "train")
+    assert len(datasets.load_from_disk(str(tmp_path / "hash"))) == 50
+
+
+def test_pushing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(Dataset, "push_to_hub", lambda _self, *a, **k: asked.append((a, k)))
+    saved("rust", tmp_path, tokenized([1, 2]), push_dataset_to_hub="me/rows")
+    assert asked == [(("me/rows", "hash"), {"private": True})]
+
+
+@pytest.mark.usefixtures("_no_workers")
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_full_disk_leaves_nothing(
+    after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from axolotl.utils.data.shared import load_preprocessed_dataset
+    from datasets.arrow_writer import ArrowWriter
+
+    real = ArrowWriter.write_table
+    written: list[int] = []
+
+    def write_table(self: Any, *args: Any, **kwargs: Any) -> None:
+        written.append(1)
+        if len(written) > after:
+            raise OSError(28, "No space left on device")
+        real(self, *args, **kwargs)
+
+    monkeypatch.setattr(ArrowWriter, "write_table", write_table)
+    dataset = DATASETS["rows"]()
+    wanted = saved("python", tmp_path / "stock", dataset, num_dataset_shards_to_save=3)
+    written.clear()
+    found = saved("rust", tmp_path / "ours", dataset, num_dataset_shards_to_save=3)
+    assert found[0] == wanted[0]
+    assert found[0][0] is OSError
+    assert found[1:] == ({}, ["hash"])
+    assert load_preprocessed_dataset(settings_of(tmp_path / "ours"), "hash") is None
+
+
+def test_no_process_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import multiprocess
+
+    def fail(*_args: Any, **_kwargs: Any) -> None:
+        raise AssertionError("a process was asked for")
+
+    monkeypatch.setattr(multiprocess, "get_context", fail)
+    assert saved("rust", tmp_path, DATASETS["rows"](), dataset_num_proc=2)[0] is None
