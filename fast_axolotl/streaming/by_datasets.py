@@ -124,8 +124,11 @@ def _content(path: str, stack: contextlib.ExitStack, *, text: bool) -> Any:
         stored = stack.enter_context(io.FileIO(path))
         raw = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
         content = stack.enter_context(io.BufferedReader(raw, 1 << 20))
-    else:
+    elif text:
         return path
+    else:
+        # Not by its name: the builder would leave it open when nobody reads to the end.
+        content = stack.enter_context(io.BufferedReader(io.FileIO(path), 1 << 18))
     if not text:
         return content
     # The builder opens a text file by its name.
