@@ -87,7 +87,9 @@ def _tables(
     builder = _builder(kind, options, schema)
     with contextlib.ExitStack() as stack:
         file = _content(path, stack, text=kind == "text")
-        for _, table in builder._generate_tables([path], [[file]]):
+        # Kept by name: it must outlive the files, or complains that it was not closed.
+        tables = builder._generate_tables([path], [[file]])
+        for _, table in tables:
             yield table
 
 
