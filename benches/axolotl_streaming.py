@@ -106,12 +106,7 @@ def stock_of(run: Callable[[], Any]) -> Callable[[], Any]:
     return stock
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
-    import axolotl.utils.data.streaming  # noqa: F401
-
+def encoding(quick: bool) -> list[seam_bench.Row]:
     rows = []
     stock, ours = seam_bench.seam("encode_streaming")
     for joined in (True, False):
@@ -130,6 +125,11 @@ def main() -> None:
                     number=1 if count > 100 else 10,
                 )
             )
+    return rows
+
+
+def streams(quick: bool) -> list[seam_bench.Row]:
+    rows = []
     tokenizer, text = tokenizer_and_text()
     texts = documents(text, 1000, 6.5)
     sizes = [len(row) for row in tokenizer(texts)["input_ids"]]
@@ -153,9 +153,24 @@ def main() -> None:
                     run,
                     tuple,
                     20.0 if form == "torch" else None,
-                    rounds=2 if quick else 4,
+                    rounds=1 if quick else 4,
                 )
             )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--part", choices=("encode", "stream"), help="leave the other one out")
+    arguments = parser.parse_args()
+    import axolotl.utils.data.streaming  # noqa: F401
+
+    rows = []
+    if arguments.part != "stream":
+        rows += encoding(arguments.quick)
+    if arguments.part != "encode":
+        rows += streams(arguments.quick)
     seam_bench.write("axolotl_streaming.json", rows)
 
 

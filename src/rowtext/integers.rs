@@ -43,7 +43,7 @@ fn small(n: u32) -> (u64, usize) {
     let digits = eight(n);
     // The last digit stays, be it zero.
     let zeros = (((digits ^ 0x3030_3030_3030_3030) | 1 << 56).trailing_zeros() / 8) as usize;
-    (digits >> (8 * zeros), 8 - zeros)
+    (digits >> (8 * zeros), 8 - (zeros & 7))
 }
 
 /// Writes the digits of `value` to the start of `out`, of at least `ROOM` bytes; returns their number.
@@ -71,10 +71,11 @@ pub fn write_list_item(is_negative: bool, magnitude: u64, out: &mut [u8; ITEM_RO
     let sign = usize::from(is_negative);
     if magnitude < SMALL {
         let (digits, length) = small(magnitude as u32);
-        let item = u128::from(digits) | u128::from(u16::from_le_bytes(*b", ")) << (8 * length);
         out[0] = b'-';
-        out[sign..sign + 16].copy_from_slice(&item.to_le_bytes());
-        return sign + length + 2;
+        out[sign..sign + 8].copy_from_slice(&digits.to_le_bytes());
+        let end = sign + length;
+        out[end..end + 2].copy_from_slice(b", ");
+        return end + 2;
     }
     write_large_list_item(is_negative, magnitude, out)
 }

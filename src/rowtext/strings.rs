@@ -135,6 +135,14 @@ fn write_unicode(bytes: &[u8], quote: u8, printable: &Printable, text: &mut Text
     // Bytes from `begin` on are plain and not yet written.
     let (mut begin, mut at) = (0, 0);
     while let Some(&lead) = bytes.get(at) {
+        // Three bytes a character: what most of the writing of the world takes.
+        if let Some(&[lead @ 0xe0..=0xef, second, third]) = bytes[at..].first_chunk() {
+            let high = (u32::from(lead) & 15) << 12 | (u32::from(second) & 63) << 6;
+            if printable.is_printable(high | u32::from(third) & 63)? {
+                at += 3;
+                continue;
+            }
+        }
         if lead < 0x80 {
             if is_plain(lead, quote) {
                 at += 1;

@@ -1,6 +1,8 @@
 """The padding collators against Axolotl's own."""
 
 import copy
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +21,8 @@ from seam_tools import (
     small_tokenizer,
 )
 
+import fast_axolotl
+from fast_axolotl.axolotl import shim
 from fast_axolotl.axolotl.seams.collators import SEAMS
 
 KINDS = {seam.name: seam.attribute.split(".")[0] for seam in SEAMS}
@@ -353,3 +357,58 @@ def test_in_place_changes_stay_within_a_batch() -> None:
     found["labels"].fill_(7)
     assert_same([row["input_ids"] for row in features], [np.arange(n) for n in (5, 3, 9)])
     assert list(features[0]["labels"][:5]) == [0, 1, 2, 3, 4]
+
+
+# --- as it is installed ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def installed() -> Iterator[None]:
+    was_installed = shim.is_installed()
+    fast_axolotl.install()
+    yield
+    if not was_installed:
+        fast_axolotl.uninstall()
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("mode", ["auto", "rust", "python", "verify"])
+def test_every_mode_gives_the_same(mode: str) -> None:
+    for name in KINDS:
+        seam = SEAM[name]
+        assert original_of(seam) is not getattr(batching, KINDS[name]).__call__
+        for form in ("lists", "arrays"):
+            wanted = original_of(seam)(collator(name), features_for(name, form))
+            with fast_axolotl.dispatch_mode(mode):
+                assert_same(collator(name)(features_for(name, form)), wanted)
+
+
+@pytest.mark.usefixtures("installed")
+def test_eight_threads_at_once() -> None:
+    features = [feature(1 + i * 37 % 400) for i in range(32)]
+    collate = collator(V2)
+    wanted = original_of(SEAM[V2])(collate, [features[:5], features[5:]])
+
+    def work(_: int) -> Any:
+        return [collate([features[:5], features[5:]]) for _ in range(20)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for batches in pool.map(work, range(8)):
+            for found in batches:
+                assert_same(found, wanted)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore")
+def test_workers_of_a_data_loader(start: str) -> None:
+    rows = [feature(1 + i * 7 % 30) for i in range(12)]
+    collate = collator(PADDING, pad_to_multiple_of=8)
+    collate([dict(row) for row in rows])  # used before the fork
+    loader = torch.utils.data.DataLoader(
+        rows, batch_size=4, collate_fn=collate, num_workers=1, multiprocessing_context=start
+    )
+    found = [dict(batch) for batch in loader]
+    stock = original_of(SEAM[PADDING])
+    wanted = [dict(stock(collate, [dict(r) for r in rows[i : i + 4]])) for i in (0, 4, 8)]
+    assert_same(found, wanted)

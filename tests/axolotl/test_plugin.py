@@ -83,7 +83,7 @@ def test_dedupe_is_dataset_exact_deduplication(value: bool) -> None:
     # What Axolotl checks about its own key holds for ours.
     if value:
         with pytest.raises(ValidationError, match="dataset_exact_deduplication"):
-            validated(dedupe=True, skip_prepare_dataset=True, streaming=True)
+            validated(dedupe=True, streaming=True, max_steps=5)
 
 
 @pytest.mark.parametrize(

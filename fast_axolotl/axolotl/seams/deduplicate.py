@@ -201,7 +201,12 @@ def _are_known_names(args: Arguments, kwargs: Keywords) -> bool:
     # Arrow's C interface ends a name at its first NUL.
     dataset, _ = _arguments(args, kwargs)
     schema = dataset._data.table.schema
-    return not any("\0" in text for text in (*schema.names, *map(str, schema.types)))
+    return not any("\0" in name for name in schema.names) and not any(map(_holds_nul, schema.types))
+
+
+def _holds_nul(kind: Any) -> bool:
+    fields = (kind.field(i) for i in range(kind.num_fields))
+    return any("\0" in field.name or _holds_nul(field.type) for field in fields)
 
 
 def _are_known_types(args: Arguments, kwargs: Keywords) -> bool:

@@ -84,8 +84,15 @@ def _fill_cache(kind: str, path: str, options: dict[str, Any]) -> None:
     builder = load_dataset_builder(
         kind, data_files=path, **{k: v for k, v in options.items() if k not in own}
     )
+    stock = builder._generate_tables
+
+    def tables(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("allow_full_read") is False:
+            return stock(*args, **kwargs)  # the builder's look at the first rows, for the features
+        return _tables(kind, path)
+
     # Not a method: the builder's class stays what it is, for everybody else.
-    builder._generate_tables = lambda *_args, **_kwargs: _tables(kind, path)
+    builder._generate_tables = tables
     builder.download_and_prepare()
 
 
