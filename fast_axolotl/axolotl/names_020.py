@@ -40,7 +40,8 @@ class Finder:
     ) -> "ModuleSpec | None":
         """Return the spec of one of `MODULES`, and None for every other name."""
         del path, target
-        if name not in MODULES:
+        # A folder that happens to be called axolotl is no Axolotl.
+        if name not in MODULES or getattr(sys.modules.get("axolotl"), "__file__", None) is None:
             return None
         from importlib.machinery import ModuleSpec
 

@@ -155,6 +155,9 @@ def _place(seam: Seam, module: ModuleType) -> Patch | None:
         copy_arguments=seam.copy_arguments,
         verify=seam.verify,
     )
+    left = registry.FUNCTIONS.get(seam.name)
+    if left is not None and not left.native:
+        dispatch.unregister(seam.name)  # of an installation that a fork cut short
     try:
         dispatch.register(entry)
     except ValueError as error:

@@ -122,11 +122,6 @@ def _patch(module: ModuleType, before: frozenset[str] | None) -> None:
         patching.apply(seams, module, among)
 
 
-def _renew_lock() -> None:
-    global _lock
-    _lock = RLock()
-
-
 if hasattr(os, "register_at_fork"):
     # A thread that is not in the child can't give the lock back.
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(after_in_child=_lock._at_fork_reinit)

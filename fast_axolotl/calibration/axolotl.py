@@ -22,7 +22,8 @@ def load_seams() -> list[str]:
     Raises:
         ModuleNotFoundError: Axolotl is not installed.
     """
-    if importlib.util.find_spec("axolotl") is None:
+    spec = importlib.util.find_spec("axolotl")
+    if spec is None or spec.origin is None:  # no origin: a folder of that name
         raise ModuleNotFoundError("Axolotl is not installed", name="axolotl")
     shim.install()
     for name in patch_map.hooked():

@@ -19,7 +19,10 @@ from .policy import IMPLEMENTATIONS, PYTHON, RUST, THREADS, Cell
 from .registry import Arguments, Call, Function, Keywords
 
 _core: Any = core
-lock = RLock()
+lock: Any = RLock()
+if hasattr(os, "register_at_fork"):
+    # A thread that is not in the child can't give the lock back.
+    os.register_at_fork(after_in_child=lock._at_fork_reinit)
 
 # What the extension does with a call of a function (src/py/dispatch.rs has the same numbers).
 _COLD, _RUST, _PYTHON, _TABLE, _SLOW = range(5)

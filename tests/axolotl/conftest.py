@@ -18,9 +18,9 @@ os.environ.update(ENVIRONMENT)
 
 # `make axolotl-test` sets it: there, a missing Axolotl is an error and no reason to skip.
 REQUIRED = os.environ.get("FAST_AXOLOTL_REQUIRE_AXOLOTL") == "1"
-INSTALLED = (
-    importlib.util.find_spec("axolotl") is not None
-    and importlib.util.find_spec("datasets") is not None
+# This folder looks like a package of that name where there is none: it has no origin.
+INSTALLED = all(
+    getattr(importlib.util.find_spec(name), "origin", None) for name in ("axolotl", "datasets")
 )
 WITHOUT_RUST = os.environ.get("FAST_AXOLOTL_DISABLE_RUST") == "1"
 
