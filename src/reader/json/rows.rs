@@ -104,9 +104,6 @@ impl<'a> RowCursor<'a> {
         match self.cursor.next_byte() {
             Some(b',') => {
                 self.cursor.at += 1;
-                if self.cursor.next_byte() == Some(b']') {
-                    return self.cursor.fault("a comma behind the last value of the array");
-                }
                 Ok(())
             }
             Some(b']') => {
