@@ -87,7 +87,9 @@ def _tables(
     builder = _builder(kind, options, schema)
     with contextlib.ExitStack() as stack:
         file = _content(path, stack, text=kind == "text")
-        for _, table in builder._generate_tables([path], [[file]]):
+        # Kept by name: it must outlive the files, or complains that it was not closed.
+        tables = builder._generate_tables([path], [[file]])
+        for _, table in tables:
             yield table
 
 
@@ -124,8 +126,11 @@ def _content(path: str, stack: contextlib.ExitStack, *, text: bool) -> Any:
         stored = stack.enter_context(io.FileIO(path))
         raw = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
         content = stack.enter_context(io.BufferedReader(raw, 1 << 20))
-    else:
+    elif text:
         return path
+    else:
+        # Not by its name: the builder would leave it open when nobody reads to the end.
+        content = stack.enter_context(io.BufferedReader(io.FileIO(path), 1 << 18))
     if not text:
         return content
     # The builder opens a text file by its name.

@@ -58,6 +58,7 @@ def written(folder: Path, content: "bytes | str", name: str = "x.csv") -> Path:
         "a\n9223372036854775808\n-x\nNA\n",
         "a\n9223372036854775808\nx\nNA\n",
         "a\n18446744073709551616\nNA\nx\n",
+        "a,b\n1\n1,9223372036854775808\n",
         "a\n1.5\n18446744073709551616\n",
         "a\n9007199254740993\nNA\n",
         "a\n99999999999999999999 \nNA\n5\n",

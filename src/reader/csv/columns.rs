@@ -314,10 +314,12 @@ impl Sink for Build<'_> {
             let error = self.contradiction(bad);
             return self.fail(error, &span);
         }
-        for builder in self.builders.get_mut(fields..).unwrap_or_default() {
-            let missing = self.layout.words.missing.is_missing(b"");
+        let (layout, missing) = (self.layout, self.layout.words.missing.is_missing(b""));
+        for (column, builder) in self.builders.iter_mut().enumerate().skip(fields) {
+            let target = layout.columns.get(column).and_then(Option::as_ref);
+            let literal = target.is_some_and(|target| target.literal);
             match builder {
-                Builder::Text(builder) if !missing => builder.append_value(""),
+                Builder::Text(builder) if literal || !missing => builder.append_value(""),
                 builder => builder.push_missing(),
             }
         }
