@@ -158,6 +158,31 @@ impl<'py> NewList<'py> {
         }
     }
 
+    /// Appends the objects of `items` to one list and as many of `other_items` to the other.
+    ///
+    /// Labels are mostly the very objects of input_ids: those are counted once, by two.
+    #[inline(always)]
+    pub fn extend_pair(one: &mut Self, items: Items<'_>, other: &mut Self, other_items: Items<'_>) {
+        let length = items.length.min(other_items.length);
+        let places = one.places(length);
+        let other_places = other.places(length);
+        // SAFETY: as in `extend`, for two lists and the items of both.
+        unsafe {
+            for i in 0..length {
+                let object = *items.first.add(i);
+                let other_object = *other_items.first.add(i);
+                if object == other_object {
+                    add_references(object, 2);
+                } else {
+                    ffi::Py_INCREF(object);
+                    ffi::Py_INCREF(other_object);
+                }
+                *places.add(i) = object;
+                *other_places.add(i) = other_object;
+            }
+        }
+    }
+
     /// Items appended so far.
     #[inline(always)]
     pub fn len(&self) -> usize {

@@ -9,8 +9,8 @@ use crate::error::{Error, Place, Result};
 use crate::py::arguments::{Output, size};
 use crate::py::arrays::Target;
 use crate::py::fastcall::Arguments;
-use crate::py::list_emitter::{GcPause, NewList};
-use crate::py::rows::{TokenRows, int64};
+use crate::py::list_emitter::{GcPause, Items, NewList};
+use crate::py::rows::{Now, TokenRows, int64};
 
 /// `[eos, pad]` after every sequence.
 const ENDS: usize = 2;
@@ -150,16 +150,8 @@ pub fn concatenate_and_pack<'py>(
         }
     };
     if output == Output::Lists {
-        let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
-        let too_large = |error: Error| error.in_table(py, plan.len(), max_length);
-        let pause = GcPause::new(py);
-        let ids = concatenated_lists(py, &ids, &plan, max_length, pad).map_err(too_large)?;
-        let labels =
-            concatenated_lists(py, &labels, &plan, max_length, label_pad).map_err(too_large)?;
-        let masks = concatenated_lists(py, &masks, &plan, max_length, zero.as_borrowed())
-            .map_err(too_large)?;
-        drop(pause);
-        return columns(py, ids, labels, masks);
+        return concatenated_lists(py, [&ids, &labels, &masks], &plan, max_length, pad, label_pad)
+            .map_err(|error| error.in_table(py, plan.len(), max_length));
     }
     let mut ids_target = Target::new(py, output, plan.len(), max_length)?;
     let mut labels_target = Target::new(py, output, plan.len(), max_length)?;
@@ -186,27 +178,92 @@ fn check_column<'py>(py: Python<'py>, ids: &TokenRows<'py>, column: &TokenRows<'
 
 fn concatenated_lists<'py>(
     py: Python<'py>,
-    rows: &TokenRows<'py>,
+    [ids, labels, masks]: [&TokenRows<'py>; 3],
     plan: &[PackedRow],
     max_length: usize,
     pad: Borrowed<'_, 'py, PyAny>,
+    label_pad: Borrowed<'_, 'py, PyAny>,
 ) -> Result<Bound<'py, PyAny>> {
-    let mut all = NewList::with_capacity(py, plan.len())?;
-    let mut now = rows.now(py);
+    let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
+    let pause = GcPause::new(py);
+    let mut ids = ListColumn::new(py, ids, pad, plan.len())?;
+    let mut labels = ListColumn::new(py, labels, label_pad, plan.len())?;
+    let mut masks = ListColumn::new(py, masks, zero.as_borrowed(), plan.len())?;
     let mut first = 0;
+    // Row by row, not column by column: what one column brings into the cache, the next finds there.
     for packed in plan {
-        let mut row = NewList::with_capacity(py, max_length)?;
+        let mut ids_row = NewList::with_capacity(py, max_length)?;
+        let mut labels_row = NewList::with_capacity(py, max_length)?;
+        let mut masks_row = NewList::with_capacity(py, max_length)?;
         for i in first..packed.end {
-            match now.next().unwrap_or_default() {
-                (_, Some(objects)) => row.extend(objects),
-                (length, None) => rows.append(py, i, length, &mut row)?,
+            match (ids.next(), labels.next()) {
+                ((_, Some(some)), (_, Some(others))) if some.len() == others.len() => {
+                    NewList::extend_pair(&mut ids_row, some, &mut labels_row, others);
+                }
+                (one, other) => {
+                    ids.append(py, i, one, &mut ids_row)?;
+                    labels.append(py, i, other, &mut labels_row)?;
+                }
             }
+            let mask = masks.next();
+            masks.append(py, i, mask, &mut masks_row)?;
         }
-        row.repeat(pad, max_length - packed.used);
-        all.push(row.finish());
+        ids.push(ids_row, max_length);
+        labels.push(labels_row, max_length);
+        masks.push(masks_row, max_length);
         first = packed.end;
     }
-    Ok(all.finish())
+    let (ids, labels, masks) = (ids.packed.finish(), labels.packed.finish(), masks.packed.finish());
+    drop(pause);
+    columns(py, ids, labels, masks)
+}
+
+/// One column on its way into packed lists.
+struct ListColumn<'a, 'py> {
+    rows: &'a TokenRows<'py>,
+    now: Now<'a, 'py>,
+    pad: Borrowed<'a, 'py, PyAny>,
+    packed: NewList<'py>,
+}
+
+impl<'a, 'py> ListColumn<'a, 'py> {
+    fn new(
+        py: Python<'py>,
+        rows: &'a TokenRows<'py>,
+        pad: Borrowed<'a, 'py, PyAny>,
+        count: usize,
+    ) -> Result<Self> {
+        Ok(ListColumn { rows, now: rows.now(py), pad, packed: NewList::with_capacity(py, count)? })
+    }
+
+    /// The next sequence: its length, and its objects where it is made of any.
+    #[inline(always)]
+    fn next(&mut self) -> (usize, Option<Items<'a>>) {
+        self.now.next().unwrap_or_default()
+    }
+
+    /// Appends sequence `i`, which `next` gave, to a row.
+    #[inline(always)]
+    fn append(
+        &self,
+        py: Python<'py>,
+        i: usize,
+        sequence: (usize, Option<Items<'a>>),
+        row: &mut NewList<'py>,
+    ) -> Result<()> {
+        match sequence {
+            (_, Some(objects)) => row.extend(objects),
+            (length, None) => self.rows.append(py, i, length, row)?,
+        }
+        Ok(())
+    }
+
+    /// Fills a row up and appends it to the column.
+    #[inline(always)]
+    fn push(&mut self, mut row: NewList<'py>, max_length: usize) {
+        row.repeat(self.pad, max_length - row.len());
+        self.packed.push(row.finish());
+    }
 }
 
 fn concatenated_array<'py>(
