@@ -183,6 +183,10 @@ def limits() -> None:
 
 
 def work(first: int, last: int, folder: Path) -> None:
+    # What takes seconds to import is there before the clock runs: some CSV files need it.
+    import datasets  # noqa: F401
+    import pandas  # noqa: F401
+
     found = seeds(folder)
     limits()
     for number in range(first, last):

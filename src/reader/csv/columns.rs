@@ -150,11 +150,9 @@ fn push(builder: &mut Builder, text: &str, literal: bool, words: &Words) -> bool
         }
         return true;
     }
-    if bytes.is_empty() || !words.missing.only_words() {
-        if words.missing.is_missing(bytes) {
-            builder.push_missing();
-            return true;
-        }
+    if (bytes.is_empty() || !words.missing.only_words()) && words.missing.is_missing(bytes) {
+        builder.push_missing();
+        return true;
     }
     let pushed = match builder {
         Builder::Int(builder, range) => match int(bytes, range) {

@@ -36,7 +36,7 @@ fn main() -> Result<()> {
     let (mut rows, mut batches, mut touched, mut first) = (0, 0, 0u64, None);
     while let Some(batch) = source.next()? {
         rechunker.push(batch);
-        while let Some(batch) = rechunker.next()? {
+        while let Some(batch) = rechunker.whole()? {
             first.get_or_insert_with(|| started.elapsed());
             rows += batch.num_rows();
             batches += 1;

@@ -104,9 +104,6 @@ impl<'a> RowCursor<'a> {
         match self.cursor.next_byte() {
             Some(b',') => {
                 self.cursor.at += 1;
-                if self.cursor.next_byte() == Some(b']') {
-                    return self.cursor.fault("a comma behind the last value of the array");
-                }
                 Ok(())
             }
             Some(b']') => {
@@ -396,7 +393,7 @@ impl BlockParser for Looker {
         let (rows, fault) = look(data, is_first, layout, u64::MAX);
         let Some(fault) = fault else { return Seen { rows, bytes, error: None } };
         // Once more without the row that is damaged.
-        let sound = rows.count.saturating_sub(1);
+        let sound = rows.whole;
         let (rows, _) = look(data, is_first, layout, sound);
         Seen { rows, bytes, error: Some(read_error(&fault, data, sound, false)) }
     }
@@ -427,6 +424,7 @@ fn observe(
             seen.observe(&mut rows.cursor)?;
         }
         rows.end_row()?;
+        seen.whole = seen.count;
     }
     Ok(())
 }

@@ -335,6 +335,8 @@ pub fn not_an_object(cursor: &mut Cursor<'_>) -> Fault {
 pub struct Rows {
     columns: Object,
     pub count: u64,
+    /// Those of them that were read to their ends.
+    pub whole: u64,
     /// Whether each row was on a line of its own, and each line had one, all readable by ujson: only
     /// then does `datasets` look for objects with mixed keys.
     one_a_line: bool,
@@ -373,6 +375,7 @@ impl Rows {
     pub fn merge(&mut self, later: Rows) {
         self.columns.merge(later.columns);
         self.count += later.count;
+        self.whole += later.whole;
         self.one_a_line &= later.one_a_line;
     }
 

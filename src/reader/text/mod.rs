@@ -215,7 +215,7 @@ impl Splitter for Split {
     fn split_rest(&mut self, data: &[u8]) -> Result<Option<usize>> {
         let split = self.split(data, data.len())?;
         Ok(split.or_else(|| {
-            (self.end > 0).then(|| self.end).and_then(|end| {
+            (self.end > 0).then_some(self.end).and_then(|end| {
                 self.at = self.at.max(end);
                 self.take(end)
             })
