@@ -34,7 +34,7 @@ def find(source: Source, format: str | None, split: str | None) -> Files:  # noq
 
     Raises:
         FileNotFoundError: There is no such file, or the folder or pattern has none.
-        ValueError: The files are of several formats, or of an unknown one.
+        ValueError: The files are of several formats, or of an unknown one; the path is empty.
     """
     from .._native import core
 
@@ -42,7 +42,7 @@ def find(source: Source, format: str | None, split: str | None) -> Files:  # noq
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
         if not path:
-            raise _missing(path, "the path is empty")
+            raise ValueError("the path is empty: give a file, a folder or a pattern")
         if os.path.isdir(path) and core.is_saved_dataset(path):
             return _saved(path, split)
         paths = _expand(path)
