@@ -48,6 +48,20 @@ class Rows:
                 if left is not None:
                     left -= rows
 
+    def tables(self, shard: Shard, skip: int) -> Iterator[pa.Table]:
+        """Return the rows of a shard without the first `skip`, as tables."""
+        path, start, stop = shard
+        left = None if stop is None else stop - start - skip
+        spec = self.spec._replace(files=self.spec.files._replace(paths=[path]))
+        with Reader(spec) as reader:
+            for batch in reader.batches(start + skip):
+                if left is not None and left <= 0:
+                    return
+                kept = batch if left is None else batch.slice(0, left)
+                yield pa.Table.from_batches([kept])
+                if left is not None:
+                    left -= kept.num_rows
+
 
 class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
     """Examples of files; resumes at a row by going there, not by reading what is before it.
@@ -56,8 +70,15 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
     when it is resumed, or when tables are small.
     """
 
-    def __init__(self, rows: Rows, shards: list[Shard], features: datasets.Features) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        shards: list[Shard],
+        features: datasets.Features,
+        as_tables: bool = False,
+    ) -> None:
         super().__init__()
+        self.as_tables = as_tables
         self.rows = rows
         self.shards = shards
         self._features = features
@@ -75,6 +96,21 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
                     key = (index, state["shard_example_idx"])
                     state["shard_example_idx"] += 1
                     yield key, dict(zip(names, values, strict=True))
+            state["shard_idx"] += 1
+            state["shard_example_idx"] = 0
+
+    @property
+    def iter_arrow(self) -> Any:
+        """What gives tables, where a format of tables was asked for."""
+        return self._iter_arrow if self.as_tables else None
+
+    def _iter_arrow(self) -> Iterator[tuple[tuple[int, int], pa.Table]]:
+        state: dict[str, Any] = self._state_dict or {"shard_idx": 0, "shard_example_idx": 0}
+        for index in range(state["shard_idx"], len(self.shards)):
+            for table in self.rows.tables(self.shards[index], state["shard_example_idx"]):
+                key = (index, state["shard_example_idx"])
+                state["shard_example_idx"] += len(table)
+                yield key, table
             state["shard_idx"] += 1
             state["shard_example_idx"] = 0
 
@@ -111,7 +147,11 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
         return self._with(self.shards)
 
     def _with(self, shards: list[Shard]) -> "FileExamples":
-        return FileExamples(self.rows, shards, self._features)
+        return FileExamples(self.rows, shards, self._features, self.as_tables)
+
+    def with_tables(self, as_tables: bool) -> "FileExamples":
+        """Return the same examples, given as tables or as rows."""
+        return FileExamples(self.rows, self.shards, self._features, as_tables)
 
 
 def _is_plain(feature: Any) -> bool:
@@ -120,6 +160,17 @@ def _is_plain(feature: Any) -> bool:
     if isinstance(feature, (datasets.List, datasets.LargeList)):
         return _is_plain(feature.feature)
     return isinstance(feature, (datasets.Value, datasets.ClassLabel, datasets.Json))
+
+
+class FileDataset(datasets.IterableDataset):  # type: ignore[misc]
+    """An iterable dataset of files, which gives tables where a format of tables is asked for."""
+
+    def with_format(self, type: str | None = None) -> "IterableDataset":  # noqa: A002
+        """Return the dataset in a format; see `datasets.IterableDataset.with_format`."""
+        formatted = super().with_format(type)
+        as_tables = formatted._formatting is not None and formatted._formatting.is_table
+        formatted._ex_iterable = self._ex_iterable.with_tables(as_tables)
+        return formatted
 
 
 def to_iterable_dataset(reader: Reader) -> "IterableDataset":
@@ -131,7 +182,7 @@ def to_iterable_dataset(reader: Reader) -> "IterableDataset":
         spec = spec._replace(schema=_full_schema(reader))
     examples = FileExamples(Rows(spec), _shards(reader), features)
     info = datasets.DatasetInfo(features=features)
-    return datasets.IterableDataset(examples, info=info, split=datasets.Split.TRAIN)
+    return FileDataset(examples, info=info, split=datasets.Split.TRAIN)
 
 
 def _full_schema(reader: Reader) -> pa.Schema:

@@ -88,5 +88,5 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
     assert thrice[0] == 3 * once[0]
     assert once[1] <= LIMIT_KB
     assert thrice[1] <= LIMIT_KB
-    # 5 % at most, and what allocators and threads make of the same work.
-    assert thrice[1] <= 1.05 * once[1] + 4096
+    # What allocators and threads make of the same work in files as short as these.
+    assert thrice[1] <= 1.05 * once[1] + (16 << 10)
