@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fast_axolotl import _native
-from fast_axolotl.dispatch.policy import Sizes
+from fast_axolotl.dispatch.policy import RUST, Sizes, threshold
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
 
 from ..patch_map import Implementation, Seam
@@ -275,6 +275,8 @@ SEAMS = (
         describe=describe,
         conditions=CONDITIONS,
         workload=workload,
+        # One look at the first row and at the schema: more than a few rows cost.
+        verdict=threshold("rows", 8, RUST),
         relies_on={
             "sha256": dict.fromkeys(
                 _VERSIONS, "7940ccceba5e8a2ba97d5b3ed71f96b01a6160092c9478382a77632ab8f670fc"
