@@ -136,7 +136,7 @@ axolotl-env: build $(AXOLOTL_ENV)/stamp ## The environment with Axolotl, outside
 .PHONY: axolotl-test
 axolotl-test: axolotl-env ## The shim against the real Axolotl: framework, seams, conformance.
 	mkdir -p build/axolotl-tests && rm -rf build/axolotl-tests/* && cp -r tests benches pyproject.toml build/axolotl-tests/
-	cd build/axolotl-tests && $(AXOLOTL_PYTEST) -n $(AXOLOTL_WORKERS) --dist loadfile tests/axolotl tests/test_shim.py
+	cd build/axolotl-tests && $(AXOLOTL_PYTEST) -n $(AXOLOTL_WORKERS) --dist loadfile tests/with_axolotl tests/test_shim.py
 
 AXOLOTL_SDIST := build/axolotl-sdist/axolotl-0.16.1
 $(AXOLOTL_SDIST): | $(AXOLOTL_ENV)/stamp

@@ -33,10 +33,8 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that replaces one of Rust's functions."""
 
     def plant(name: str, function: Any) -> None:
-        core = {each: getattr(_native.core, each) for each in implementations.FUNCTIONS}
-        monkeypatch.setattr(
-            _native, "core", SimpleNamespace(**core | {name: function}, __version__="planted")
-        )
+        core = {each: getattr(_native.core, each) for each in dir(_native.core)}
+        monkeypatch.setattr(_native, "core", SimpleNamespace(**core | {name: function}))
 
     return plant
 

@@ -37,7 +37,7 @@ class Sides(NamedTuple):
     """One operation, twice."""
 
     python: Callable[[], Any]
-    rust: Callable[[], Any] | None
+    rust: Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _pipeline(columns: _Columns, path: Path) -> Iterator[tuple[Row, str]]:
 
     read, row_read = _measure(
         "read",
-        Sides(lambda: _read_json(path), _reader(path)),
+        Sides(lambda: _read_json(path), lambda: _read_streaming(path)),
         count,
         lambda read: len(read["text"]),
     )
@@ -241,22 +241,14 @@ def _read_json(path: Path) -> _Columns:
     return {column: [row[column] for row in rows] for column in rows[0]}
 
 
-def _reader(path: Path) -> Callable[[], _Columns] | None:
-    """Return the reading of `path` by the streaming reader, where the package has one."""
-    import fast_axolotl
+def _read_streaming(path: Path) -> _Columns:
+    from fast_axolotl import streaming_dataset_reader
 
-    streaming_dataset_reader = getattr(fast_axolotl, "streaming_dataset_reader", None)
-    if streaming_dataset_reader is None:
-        return None
-
-    def read() -> _Columns:
-        columns: _Columns = {}
-        for batch in streaming_dataset_reader(str(path)):
-            for column, values in batch.items():
-                columns.setdefault(column, []).extend(values)
-        return columns
-
-    return read
+    columns: _Columns = {}
+    for batch in streaming_dataset_reader(str(path)):
+        for column, values in batch.items():
+            columns.setdefault(column, []).extend(values)
+    return columns
 
 
 def _tokenize(texts: list[str]) -> tuple[list[list[int]], int]:
@@ -300,10 +292,6 @@ def _measure(
     """Run both sides in turn, compare their answers, and keep the shortest time of each."""
     gc.collect()
     expected, python = _timed(sides.python)
-    if sides.rust is None:
-        for _ in range(_REPETITIONS.start - 1):
-            python = min(python, _timed(sides.python)[1])
-        return expected, Row(name, python, None, rows_in, rows_out(expected))
     answer, rust = _timed(sides.rust)
     if (where := _first_difference(expected, answer)) is not None:
         raise DifferenceError(f"{name}: {where}")
