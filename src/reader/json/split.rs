@@ -259,6 +259,8 @@ impl Splitter {
 
 impl pipeline::Splitter for Splitter {
     fn split(&mut self, data: &[u8], seen: usize) -> Result<Option<usize>> {
+        // Until the layout is known, nothing is looked at.
+        let seen = if self.layout.get().is_none() { 0 } else { seen };
         if self.layout.get().is_none() && Layout::is_open(data) {
             return Ok(None);
         }
