@@ -28,12 +28,18 @@ impl Layout {
         matches!(self, Layout::Array | Layout::Values)
     }
 
+    /// Whether it takes more of a file than `head` to know.
+    fn is_open(head: &[u8]) -> bool {
+        let head = head.strip_prefix(BOM).unwrap_or(head).trim_ascii_start();
+        head.is_empty() || (head.first() == Some(&b'[') && head.len() < ARRAY_LOOK)
+    }
+
     /// The layout of a file that begins with `head`.
     pub fn of(head: &[u8]) -> Layout {
         let head = head.strip_prefix(BOM).unwrap_or(head).trim_ascii_start();
         if head.first() == Some(&b'[') {
             // As `datasets` decides it.
-            let look = &head[..head.len().min(100)];
+            let look = &head[..head.len().min(ARRAY_LOOK)];
             let unquoted = memchr(b'"', look).map_or(look, |quote| &look[..quote]);
             return match memchr(b'{', unquoted) {
                 Some(_) => Layout::Array,
@@ -44,7 +50,8 @@ impl Layout {
     }
 }
 
-/// Bytes of a file that tell its layout.
+/// Bytes of an array that tell what is in it, and of a file that tell its layout.
+const ARRAY_LOOK: usize = 100;
 const LOOK: usize = 64 << 10;
 
 /// Whether an object goes on behind a line feed.
@@ -252,8 +259,9 @@ impl Splitter {
 
 impl pipeline::Splitter for Splitter {
     fn split(&mut self, data: &[u8], seen: usize) -> Result<Option<usize>> {
-        let is_blank = || data.iter().all(|byte| byte.is_ascii_whitespace());
-        if self.layout.get().is_none() && is_blank() {
+        // Until the layout is known, nothing is looked at.
+        let seen = if self.layout.get().is_none() { 0 } else { seen };
+        if self.layout.get().is_none() && Layout::is_open(data) {
             return Ok(None);
         }
         let layout = *self.layout.get_or_init(|| Layout::of(data));
