@@ -5,12 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
+import pyarrow as pa
 import pytest
 
-datasets = pytest.importorskip("datasets")
-pa = pytest.importorskip("pyarrow")
-
-import fast_axolotl  # noqa: E402
+import fast_axolotl
 
 FOLDER = Path(__file__).parent / "cases"
 CASES: dict[str, dict[str, Any]] = json.loads((FOLDER / "expected.json").read_text())["cases"]

@@ -5,16 +5,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-pa = pytest.importorskip("pyarrow")
+import fast_axolotl
+from fast_axolotl.streaming import DamagedFileError, ReaderError, TooLargeError
 
-import pyarrow.parquet as pq  # noqa: E402
-
-import fast_axolotl  # noqa: E402
-from fast_axolotl.streaming import DamagedFileError, ReaderError, TooLargeError  # noqa: E402
-
-from . import fuzz  # noqa: E402
+from . import fuzz
 
 pytestmark = pytest.mark.skipif(
     not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension"

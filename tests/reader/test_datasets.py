@@ -8,14 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-datasets = pytest.importorskip("datasets")
-pa = pytest.importorskip("pyarrow")
-
-import pyarrow.parquet as pq  # noqa: E402
-
-import fast_axolotl  # noqa: E402
+import fast_axolotl
 
 pytestmark = pytest.mark.skipif(
     not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension"

@@ -5,13 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-pa = pytest.importorskip("pyarrow")
-
-import pyarrow.parquet as pq  # noqa: E402
-
-import fast_axolotl  # noqa: E402
+import fast_axolotl
 
 pytestmark = [
     pytest.mark.skipif(not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension"),
