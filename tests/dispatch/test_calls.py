@@ -257,6 +257,7 @@ class TestAdapters:
         assert inspect.signature(public) == inspect.signature(function.python)
         assert public([1, 2], scale=2) == 6
 
+    @needs_rust
     def test_it_is_decided_forced_and_counted(self) -> None:
         _, public = self.function()
         assert sides_of(lambda: public([1]), "trial") == {PYTHON: 1}  # nothing is known of it
@@ -272,6 +273,7 @@ class TestAdapters:
         with dispatch_mode("verify"):
             assert sides_of(lambda: public([1]), "trial") == {PYTHON: 1, RUST: 1}
 
+    @needs_rust
     def test_it_is_verified(self) -> None:
         function, _ = self.function()
         registry.unregister("trial")
@@ -283,6 +285,7 @@ class TestAdapters:
         ):
             public([1, 2])
 
+    @needs_rust
     def test_conditions_are_asked_before(self, caplog: pytest.LogCaptureFixture) -> None:
         small = Condition(lambda args, _: len(args[0]) < 3, "more than two rows")
         _, public = self.function(conditions=(small,))
