@@ -52,6 +52,7 @@ class AxolotlPlugin(BasePlugin):
                 rust_streaming=own.dataset_use_rust_streaming,
                 sequence_len=length if isinstance(length, int) else None,
                 plugin=True,
+                preferences=bool(data.get("rl")),
             )
         )
         self._before = (before, modes.process_text())

@@ -11,11 +11,13 @@ class Settings(NamedTuple):
             `sequence_len` decide.
         sequence_len: `sequence_len`, if there is one.
         plugin: whether the plugin is in the YAML: nothing engages by itself without it.
+        preferences: whether the run is one of `rl`, whose rows keep what is known of their file.
     """
 
     rust_streaming: bool | None = None
     sequence_len: int | None = None
     plugin: bool = False
+    preferences: bool = False
 
 
 #: Unset, local files are read by Rust from this size on, or for longer sequences than this.

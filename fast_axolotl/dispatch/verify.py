@@ -230,7 +230,7 @@ def _dataset(found: Any, wanted: Any, place: str, seen: Seen) -> Any:
     # Of `datasets`: what a data set is is its table, seen through its indices, and these.
     if not hasattr(wanted, "_fingerprint") or not hasattr(wanted, "_indices"):
         return NotImplemented
-    for name in ("_fingerprint", "features", "format", "split", "info"):
+    for name in ("_fingerprint", "features", "format", "_format_columns", "split", "info"):
         difference = _difference(
             getattr(found, name), getattr(wanted, name), f"{place}.{name}", seen
         )

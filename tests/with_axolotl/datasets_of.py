@@ -85,6 +85,7 @@ def contents(value: Any) -> Any:
         "indices": None if value._indices is None else value._indices.column(0).to_pylist(),
         "indices type": None if value._indices is None else value._indices.column(0).type,
         "format": value.format,
+        "format columns": value._format_columns,  # `format` has all of them for None
         "info": value.info,
         "split": value.split,
         "cached": [Path(file["filename"]).name for file in value.cache_files],

@@ -1,6 +1,7 @@
 """What the tests of seams share: the originals, the implementations, one small tokenizer."""
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +13,16 @@ from fast_axolotl.dispatch.verify import first_difference
 
 def original_of(seam: Seam) -> Callable[..., Any]:
     """The function that Axolotl has, whether it is replaced now or not."""
-    import importlib
-
-    patch = patching.applied.get(seam.name)
-    if patch is not None:
-        return patching.unbound(patch.original)
     other, _, attribute = seam.attribute.rpartition(":")
+    # The import may put the seam in place: only afterwards is it known what is there.
     module = importlib.import_module(other or seam.module)
-    return patching.unbound(patching.find(module, attribute)[2])
+    importlib.import_module(seam.module)
+    patch = patching.applied.get(seam.name)
+    found = patch.original if patch else patching.find(module, attribute)[2]
+    function = patching.unbound(found)
+    owner = inspect.unwrap(function).__globals__["__name__"].partition(".")[0]
+    assert owner == module.__name__.partition(".")[0] != "fast_axolotl", owner
+    return function
 
 
 def replacement_of(seam: Seam) -> Callable[..., Any]:
@@ -51,8 +54,6 @@ def assert_same(found: Any, wanted: Any) -> None:
 
 def check_known(seam: Seam) -> None:
     """The installed packages have what the seam was written for."""
-    import importlib
-
     module = importlib.import_module(seam.module)
     patching.check(seam, module)
     parameters = inspect.signature(original_of(seam)).parameters

@@ -312,6 +312,14 @@ def test_cache_files_are_stocks(tmp_path: Path, processes: int | None) -> None:
     assert len(seen[0][1]) >= 3
 
 
+@pytest.mark.parametrize("columns", [None, ["labels", "input_ids"], ["input_ids"]])
+def test_the_format_stays_in_processes(columns: list[str] | None) -> None:
+    cfg = settings_of(sample_packing=True, dataset_num_proc=2, is_preprocess=True)
+    dataset = tokenized([5, 2, 9, 3], [True, True, True, False]).with_format(None, columns)
+    agree("process_datasets_for_packing", cfg, dataset, None)
+    agree("drop_outside_range", dataset, 8, 3, False, {"num_proc": 2})
+
+
 @pytest.mark.parametrize("first", ["python", "rust"])
 @pytest.mark.parametrize("processes", [None, 2])
 def test_each_goes_on_with_the_others_files(

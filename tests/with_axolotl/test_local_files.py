@@ -1,6 +1,7 @@
 """Local files by our reader: what Axolotl gets is what `load_dataset` would have given it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,57 +17,56 @@ from fast_axolotl.axolotl.seams import local_files
 ROWS = [{"text": f"row {i} ü", "n": i, "tags": ["a"] * (i % 3)} for i in range(2500)]
 
 
-class ArrowReader:
-    """Stands for our reader, so that the seam is tested by itself: the file's rows as Arrow."""
+class Opened(list[tuple[str, str]]):
+    """What the seam opened with our reader: path and format."""
 
-    opened: list[tuple[str, str]] = []  # noqa: RUF012
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader = fast_axolotl.open_dataset
 
-    def __init__(self, path: str, *, format: str, infer: str) -> None:  # noqa: A002
-        import pyarrow
-
-        assert infer == "full"
-        ArrowReader.opened.append((path, format))
-        rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
-        self.table = pyarrow.Table.from_pylist(rows)
-
-    def __enter__(self) -> "ArrowReader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        return self.table.__arrow_c_stream__(requested_schema)
+    def __call__(self, path: str, *, format: str) -> Any:  # noqa: A002
+        self.append((path, format))
+        return self.reader(path, format=format)
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A file, a cache of its own, our reader where the package has none."""
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    found = Opened()
+    monkeypatch.setattr(fast_axolotl, "open_dataset", found)
+    return found
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file, a cache of its own, settings that engage the reader."""
+    fast_axolotl.install()
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS))
+    path.write_text(lines(ROWS), encoding="utf-8")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(fast_axolotl, "open_dataset", ArrowReader, raising=False)
-    ArrowReader.opened.clear()
     before = settings.use(settings.Settings(rust_streaming=True, plugin=True))
     yield path
     settings.use(before)
 
 
+def lines(rows: list[Any]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
 def load(path: Path, split: str | None = None, **more: Any) -> Any:
     options = {"split": split, "name": None, "streaming": False, "trust_remote_code": None}
-    config = DictDefault({"path": str(path), **more})
+    config = DictDefault({"path": str(path), "type": "completion", **more})
     return shared._load_from_local_path(config, options), options
 
 
 def test_rows_fingerprint_and_information_are_stocks(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "load_local_file" in patching.applied
     ours, options = load(file)
-    assert ArrowReader.opened == [(str(file), "json")]
+    assert opened == [(str(file), "json")]
     assert options["split"] == "train", "as stock leaves it"
     again, _ = load(file)
-    assert ArrowReader.opened == [(str(file), "json")] * 1, "the second call is a cache hit"
+    assert opened == [(str(file), "json")] * 1, "the second call is a cache hit"
     assert again._fingerprint == ours._fingerprint
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "another")
     stock = load_dataset("json", data_files=str(file), split="train")
@@ -84,21 +84,21 @@ def test_rows_fingerprint_and_information_are_stocks(
         assert getattr(ours.info, name) == getattr(stock.info, name), name
 
 
-def test_a_cache_of_stock_serves_ours(file: Path) -> None:
+def test_a_cache_of_stock_serves_ours(file: Path, opened: Opened) -> None:
     stock = load_dataset("json", data_files=str(file), split="train")
     ours, _ = load(file)
-    assert not ArrowReader.opened
+    assert not opened
     assert ours.cache_files == stock.cache_files
 
 
 @pytest.mark.parametrize("split", ["train[:10]", "train[10%:20%]", "train"])
-def test_slices_of_the_split(file: Path, split: str) -> None:
+def test_slices_of_the_split(file: Path, opened: Opened, split: str) -> None:
     ours, _ = load(file, split)
-    assert ArrowReader.opened
+    assert opened
     assert ours[:] == load_dataset("json", data_files=str(file), split=split)[:]
 
 
-def test_it_engages_only_where_it_is_wanted(file: Path) -> None:
+def test_it_engages_only_where_it_is_wanted(file: Path, opened: Opened) -> None:
     settings.use(settings.Settings(rust_streaming=False, plugin=True))
     load(file)
     settings.use(settings.Settings())
@@ -106,9 +106,12 @@ def test_it_engages_only_where_it_is_wanted(file: Path) -> None:
     settings.use(settings.Settings(rust_streaming=True, plugin=True))
     with fast_axolotl.dispatch_mode("python"):
         load(file)
+    load(file, type=None)  # tokenized already: what is known of the file is kept
+    settings.use(settings.Settings(rust_streaming=True, plugin=True, preferences=True))
+    load(file)
     options = {"split": "train", "name": None, "streaming": True, "trust_remote_code": None}
-    shared._load_from_local_path(DictDefault({"path": str(file)}), options)
-    assert not ArrowReader.opened
+    shared._load_from_local_path(DictDefault({"path": str(file), "type": "completion"}), options)
+    assert not opened
 
 
 def test_errors_are_stocks(file: Path) -> None:
@@ -122,6 +125,110 @@ def test_errors_are_stocks(file: Path) -> None:
     assert outcome("rust") == outcome("python")
     with pytest.raises(ValueError, match="neither a directory or a file"):
         load(file.parent / "gone.jsonl")
+
+
+def tables() -> Iterator[tuple[str, bytes]]:
+    """Files of columns, as their formats have them."""
+    import io
+
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    plain = pa.table({"a": [1, None], "s": ["x", "y"], "l": [[1], []], "st": [{"k": 1}, None]})
+    three = pa.array([1, 2, 3])
+    odd = pa.table(
+        {
+            "d": pa.array(["x", "y", "x"]).dictionary_encode(),
+            "ls": pa.array(["q", "r", "s"], pa.large_string()),
+            "ts": three.cast(pa.timestamp("ns")),
+            "dec": three.cast(pa.decimal128(30, 2)),
+            "b": pa.array([b"1", b"", None]),
+            "fsl": pa.array([[1, 2]] * 3, pa.list_(pa.int32(), 2)),
+        }
+    )
+    for name, table in (("plain", plain), ("odd", odd), ("none", plain.slice(0, 0))):
+        file = io.BytesIO()
+        parquet.write_table(table, file)
+        yield f"{name}.parquet", file.getvalue()
+    for name, writer in (("stream", pa.ipc.new_stream), ("file", pa.ipc.new_file)):
+        file = io.BytesIO()
+        with writer(file, plain.schema) as out:
+            out.write_table(plain)
+        yield f"{name}.arrow", file.getvalue()
+    yield "bad.parquet", b"PAR1 nothing PAR1"
+    yield "bad.arrow", b"ARROW1 nothing"
+
+
+LONG = [{"a": "x" * 1000, "n": 1}] * 11_000  # more than the builder reads at once
+FILES: dict[str, str | bytes] = {
+    "dates.jsonl": lines([{"t": "2020-01-01", "u": "2020-01-01T10:00:00Z"}] * 3),
+    "missing.jsonl": lines([{"a": 1}, {"b": "x"}, {"a": None, "c": [1.5, None]}]),
+    "numbers.jsonl": lines([{"a": 1}, {"a": 2.5}]),
+    "mixed.jsonl": lines([{"a": 1}, {"a": "x"}, {"a": [1]}]),
+    "structs.jsonl": lines([{"a": {"k": 1}}, {"a": {"z": "x"}}, {"a": {}}]),
+    "wide.jsonl": '{"a": 92233720368547758070}\n{"a": 1}\n',
+    "floats.jsonl": '{"a": 1e5, "b": 1.0}\n{"a": 1E-400, "b": -0.0}\n',
+    "infinite.jsonl": '{"a": 1e400}\n',
+    "nulls.jsonl": lines([{"a": None, "b": []}] * 2),
+    "blank.jsonl": '{"a": 1}\n\n{"a": 2}\n',
+    "empty.jsonl": "",
+    "array.json": json.dumps([{"a": 1, "b": "x"}, {"a": 2, "c": {"d": [1]}}], indent=2),
+    "strings.json": json.dumps(["a", "b"]),
+    "object.json": json.dumps({"a": [1, 2], "b": ["x", "y"]}, indent=1),
+    "surrogate.jsonl": '{"a": "\\ud83e\\udd8e \\u0000"}\n{"a": "\\ud800"}\n',
+    "twice.jsonl": '{"a": 1, "a": 2}\n',
+    "mark.jsonl": '\ufeff{"a": 1}\r\n',
+    "late_column.jsonl": lines([*LONG, {"a": "y", "n": 1, "b": 1}]),
+    "late_type.jsonl": lines([*LONG, {"a": "y", "n": 1.5}]),
+    "late_gap.jsonl": lines([*LONG, {"a": "y"}]),
+    "types.csv": "i,f,s,d,b,n,z\n1,1.0,x,2020-01-01,True,NA,007\n2,nan,,2020-01-02,False,,008\n",
+    "mixed.csv": "a\n1\nx\n2.5\n",
+    "late_text.csv": "a\n" + "1\n" * 10_500 + "x\n",
+    "late_float.csv": "a\n" + "1\n" * 10_500 + "1.5\n",
+    "ragged.csv": "a,b\n1\n1,2,3\n",
+    "quoted.csv": 'a,b\n"two\nlines","q""q"\n',
+    "same.csv": "a,a\n1,2\n",
+    "head.csv": "a,b\n",
+    "empty.csv": "",
+    "ends.txt": "one\r\ntwo\rthree\x0bfour\x85five\u2028six\n\nlast",
+    "bad.txt": b"one\n\xff\xfe\n",
+    "empty.txt": "",
+    **dict(tables()),
+}
+
+
+#: The builder's look at the first rows or at the schema is what fails.
+NEVER_OPENED = {"empty.jsonl", "bad.parquet", "bad.arrow"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_odd_files(file: Path, opened: Opened, monkeypatch: Any, name: str) -> None:
+    path, content = file.parent / name, FILES[name]
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def outcome(mode: str) -> dict[str, Any]:
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", file.parent / mode)
+        try:
+            with fast_axolotl.dispatch_mode(mode):
+                found, options = load(path)
+        except Exception as error:
+            return {"error": type(error), "message": str(error)}
+        return {
+            "fingerprint": found._fingerprint,
+            "features": found.features,
+            "schema": found.data.schema,
+            "rows": repr(found[:]),  # NaN is NaN
+            "options": options,
+            "checksums": found.info.download_checksums,
+        }
+
+    wanted = outcome("python")
+    assert not opened
+    found = outcome("rust")
+    kind = shared.get_dataset_type(DictDefault({"path": name}))
+    wanted_files = [] if name in NEVER_OPENED else [(str(path), local_files.FORMATS[kind])]
+    assert opened == wanted_files
+    assert found == wanted
 
 
 def test_what_it_sees_of_a_call(file: Path) -> None:

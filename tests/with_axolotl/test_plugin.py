@@ -27,6 +27,12 @@ BASE = {
     "lr_scheduler": "cosine",
 }
 
+#: What Axolotl finds out about GPUs and packages before it checks a YAML.
+HOST = (
+    {"bf16": False, "fp8": False, "n_gpu": 0, "n_node": 1, "compute_capability": None},
+    {"torch_version": "2.13.0"},
+)
+
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch):
@@ -40,12 +46,12 @@ def clean(monkeypatch: pytest.MonkeyPatch):
     modes.set_mode(mode)
 
 
-def validated(**more: Any) -> Any:
-    """What Axolotl's commands do with a YAML."""
+def validated(host: tuple[dict[str, Any], dict[str, Any]] | None = None, **more: Any) -> Any:
+    """What Axolotl's commands do with a YAML; with a host, as its rules about hosts have it too."""
     cfg = DictDefault({**BASE, **more})
     prepare_plugins(cfg)
     try:
-        return validate_config(cfg)
+        return validate_config(cfg, *(host or ()))
     except Exception:
         PluginManager.get_instance().on_config_validation_error(cfg)
         raise
@@ -82,8 +88,11 @@ def test_dedupe_is_dataset_exact_deduplication(value: bool) -> None:
     assert validated(dedupe=value, dataset_exact_deduplication=value).dedupe is value
     # What Axolotl checks about its own key holds for ours.
     if value:
-        with pytest.raises(ValidationError, match="dataset_exact_deduplication"):
-            validated(dedupe=True, streaming=True, max_steps=5)
+        for key in ("dataset_exact_deduplication", "dedupe"):
+            with pytest.raises(NotImplementedError, match="not available for streaming"):
+                validated(HOST, **{key: True}, streaming=True, max_steps=5)
+            with pytest.raises(ValidationError, match="has no effect when"):
+                validated(HOST, **{key: True}, skip_prepare_dataset=True)
 
 
 @pytest.mark.parametrize(

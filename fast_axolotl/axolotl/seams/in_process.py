@@ -159,7 +159,10 @@ def _run(
             own["cache_file_name"] = str(file.with_name(file.stem + suffix + file.suffix))
         parts.append(part(shard, offset, {**more, **own}))
         offset += len(shard)
-    found = join(parts)
+    from datasets.arrow_dataset import transmit_format
+
+    # Joining names the columns of a format that has none.
+    found = transmit_format(lambda _dataset: join(parts))(dataset)
     found._fingerprint = fingerprint
     return found
 

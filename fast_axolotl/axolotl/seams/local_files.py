@@ -58,6 +58,13 @@ def _is_wanted(args: Arguments, kwargs: Keywords) -> bool:
     return settings.streams(_size(args, kwargs))
 
 
+def _size_is_dropped(args: Arguments, kwargs: Keywords) -> bool:
+    # `datasets` records the bytes of its own tables, which have other boundaries and validity
+    # bitmaps than ours. What is tokenized starts without the record.
+    config, _ = _arguments(args, kwargs)
+    return bool(config.type) and not settings.current.preferences
+
+
 def _has_reader(_args: Arguments, _kwargs: Keywords) -> bool:
     import fast_axolotl
 
@@ -89,23 +96,29 @@ def _fill_cache(kind: str, path: str, options: dict[str, Any]) -> None:
     def tables(*args: Any, **kwargs: Any) -> Any:
         if kwargs.get("allow_full_read") is False:
             return stock(*args, **kwargs)  # the builder's look at the first rows, for the features
-        return _tables(kind, path)
+        return _tables(kind, path, stock(*args, **kwargs))
 
     # Not a method: the builder's class stays what it is, for everybody else.
     builder._generate_tables = tables
     builder.download_and_prepare()
 
 
-def _tables(kind: str, path: str) -> Iterator[tuple[Any, Any]]:
+def _tables(kind: str, path: str, stock: Iterator[Any]) -> Iterator[Any]:
     import pyarrow
     from datasets.builder import Key
 
     import fast_axolotl
 
-    open_dataset: Any = fast_axolotl.open_dataset
-    with open_dataset(path, format=FORMATS[kind], infer="full") as reader:
-        for number, batch in enumerate(pyarrow.RecordBatchReader.from_stream(reader)):
+    number = -1
+    # Types from the head of the file, as the builders have it: a later row that contradicts them
+    # is an error with both.
+    with fast_axolotl.open_dataset(path, format=FORMATS[kind]) as reader:
+        batches = pyarrow.RecordBatchReader.from_stream(reader)
+        for number, batch in enumerate(batches):
             yield Key(0, number), pyarrow.Table.from_batches([batch])
+    if number < 0:
+        # What a file without rows is, an error or an empty table, differs from builder to builder.
+        yield from stock
 
 
 SEAMS: tuple[Seam, ...] = (
@@ -123,6 +136,7 @@ SEAMS: tuple[Seam, ...] = (
         conditions=(
             Condition(_is_plain_file, "it is no single local file of a format of ours"),
             Condition(_is_wanted, "dataset_use_rust_streaming does not engage for it"),
+            Condition(_size_is_dropped, "the size of the file would be in the prepared folder"),
             Condition(_has_reader, "this fast-axolotl has no reader"),
         ),
     ),
