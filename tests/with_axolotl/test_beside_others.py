@@ -6,19 +6,18 @@ import sys
 import pytest
 
 # Where they put their own: classes and functions of Transformers' models, of its trainer, of PEFT,
-# of torch's loss, and of Axolotl's loaders.
+# and of torch's loss.
 POINTS = """
 import torch, transformers
 from transformers.models.llama import modeling_llama as llama
 from transformers import Trainer
 import peft.tuners.lora.layer as lora
-import axolotl.loaders.model as loaders
 POINTS = [
     (llama, "LlamaRMSNorm"), (llama, "LlamaMLP"), (llama, "apply_rotary_pos_emb"),
     (llama.LlamaForCausalLM, "forward"), (llama.LlamaAttention, "forward"),
     (llama.LlamaDecoderLayer, "forward"), (torch.nn.functional, "cross_entropy"),
     (Trainer, "training_step"), (Trainer, "compute_loss"), (Trainer, "_inner_training_loop"),
-    (lora.Linear, "forward"), (loaders.ModelLoader, "load"),
+    (lora.Linear, "forward"),
 ]
 def theirs():
     import functools
