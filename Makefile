@@ -133,10 +133,20 @@ axolotl-env: build $(AXOLOTL_ENV)/stamp ## The environment with Axolotl, outside
 	$(BIN)/maturin build --release --quiet --out build/axolotl-wheel --interpreter $(AXOLOTL_BIN)/python
 	$(AXOLOTL_BIN)/python -m pip install --quiet --force-reinstall --no-deps build/axolotl-wheel/*.whl
 
+# Away from the sources: the installed wheel is what is tested.
+.PHONY: axolotl-copy
+axolotl-copy: axolotl-env
+	rm -rf build/axolotl-tests && mkdir -p build/axolotl-tests
+	cp -r tests benches pyproject.toml build/axolotl-tests/
+
 .PHONY: axolotl-test
-axolotl-test: axolotl-env ## The shim against the real Axolotl: framework, seams, conformance.
-	mkdir -p build/axolotl-tests && rm -rf build/axolotl-tests/* && cp -r tests benches pyproject.toml build/axolotl-tests/
-	cd build/axolotl-tests && $(AXOLOTL_PYTEST) -n $(AXOLOTL_WORKERS) --dist loadfile tests/with_axolotl tests/test_shim.py
+axolotl-test: axolotl-copy ## The shim against the real Axolotl: framework and seams.
+	cd build/axolotl-tests && $(AXOLOTL_PYTEST) -n $(AXOLOTL_WORKERS) --dist loadfile \
+		--ignore tests/with_axolotl/test_conformance.py tests/with_axolotl tests/test_shim.py
+
+.PHONY: axolotl-conformance
+axolotl-conformance: axolotl-copy ## Axolotl's commands, stock and ours side by side, over a matrix of configurations.
+	cd build/axolotl-tests && $(AXOLOTL_PYTEST) tests/with_axolotl/test_conformance.py
 
 AXOLOTL_SDIST := build/axolotl-sdist/axolotl-0.16.1
 $(AXOLOTL_SDIST): | $(AXOLOTL_ENV)/stamp
