@@ -23,7 +23,7 @@ pub enum Error {
     #[error("padding_side must be 'right' or 'left'")]
     PaddingSide,
     #[error("output='{output}' needs {library}, which is not installed: pip install {library}")]
-    MissingLibrary { output: &'static str, library: &'static str },
+    MissingLibrary { output: &'static str, library: String },
 
     #[error(
         "{name} must be a list of rows, a 2-D integer array or an Arrow list array, not {found}"

@@ -24,7 +24,7 @@ _SHARE = 0.85
 _SLOWER = 2.5
 # A machine is too noisy where more than this part of the probes was disturbed.
 _DISTURBED = 0.5
-# Between calls in a real program the pool sleeps: so it does here.
+# Seconds between the calls of a real program, in which the pool falls asleep.
 _ASLEEP = 0.002
 
 
@@ -206,10 +206,12 @@ def _numbers(case: Case, floor: float, best: dict[str, float]) -> dict[str, int]
 
 
 def measure_cold(case: Case, sides: tuple[str, str], times: int) -> dict[str, float]:
-    """Time two sides call by call, each after a pause in which a thread pool falls asleep.
+    """Time two sides call by call, each after a time in which a thread pool falls asleep.
 
-    Waking is part of what is measured and differs from call to call, so here the median is the
-    location, not the minimum.
+    The caller works meanwhile, as a program does between two calls: a caller that slept too would
+    wake on whichever core is free, and the pool's threads behind it on the same one. Waking is part
+    of what is measured and differs from call to call, so here the median is the location, not the
+    minimum.
 
     Returns:
         The median time of each side, in nanoseconds.
@@ -217,9 +219,16 @@ def measure_cold(case: Case, sides: tuple[str, str], times: int) -> dict[str, fl
     found: dict[str, list[float]] = {side: [] for side in sides}
     for i in range(times):
         for side in sides if i % 2 else sides[::-1]:
-            time.sleep(_ASLEEP)
+            work_between()
             found[side].append(case.timers[side](1))
     return {side: sorted(values)[len(values) // 2] for side, values in found.items()}
+
+
+def work_between() -> None:
+    """Keep this thread, and no other, at work for as long as a pool needs to fall asleep."""
+    end = time.perf_counter() + _ASLEEP
+    while time.perf_counter() < end:
+        pass
 
 
 def points(cases: list[Case], times: list[dict[str, float]]) -> list[Point]:

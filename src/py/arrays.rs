@@ -24,13 +24,13 @@ pub struct Target<'py> {
 impl<'py> Target<'py> {
     pub fn new(py: Python<'py>, output: Output, rows: usize, width: usize) -> Result<Self> {
         let (library, numpy) = match output {
-            Output::Arrow => (import(py, "pyarrow", output)?, None),
+            Output::Arrow => (import(intern!(py, "pyarrow"), output)?, None),
             Output::Torch => {
-                let torch = import(py, "torch", output)?;
-                (torch, Some(import(py, "numpy", output)?))
+                let torch = import(intern!(py, "torch"), output)?;
+                (torch, Some(import(intern!(py, "numpy"), output)?))
             }
             Output::Lists | Output::Numpy => {
-                let numpy = import(py, "numpy", output)?;
+                let numpy = import(intern!(py, "numpy"), output)?;
                 (numpy.clone(), Some(numpy))
             }
         };
@@ -44,9 +44,9 @@ impl<'py> Target<'py> {
         let bytes = rows * width * size_of::<i64>();
         let (memory, fresh) = match numpy {
             Some(numpy) => {
-                let (empty, int64) = empty_int64(&numpy)?;
+                let (empty, dtype) = empty_int64(&numpy)?;
                 let memory = empty
-                    .call1(((rows, width), int64))
+                    .call1(((rows, width), dtype))
                     .map_err(|error| Error::Python(error).in_table(py, rows, width))?;
                 let of_numpy = || FreshArray::of_numpy(&memory, rows * width);
                 let fresh = (bytes > 0).then(of_numpy).transpose()?;
@@ -97,35 +97,35 @@ impl<'py> Target<'py> {
     }
 }
 
-/// `numpy.empty` and `numpy.int64`, looked up once.
+/// `numpy.empty` and the dtype of int64, looked up once: given the dtype itself, NumPy has none to find.
 fn empty_int64<'py>(numpy: &Bound<'py, PyAny>) -> Result<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
     static FOUND: PyOnceLock<[Py<PyAny>; 3]> = PyOnceLock::new();
     let py = numpy.py();
-    let look_up = |name| numpy.getattr(name);
-    let [module, empty, int64] = FOUND.get_or_try_init(py, || {
-        let (empty, int64) = (look_up(intern!(py, "empty"))?, look_up(intern!(py, "int64"))?);
-        Ok::<_, PyErr>([numpy.clone().unbind(), empty.unbind(), int64.unbind()])
+    let look_up = || {
+        let dtype = numpy.call_method1(intern!(py, "dtype"), (intern!(py, "int64"),))?;
+        Ok::<_, PyErr>((numpy.getattr(intern!(py, "empty"))?, dtype))
+    };
+    let [module, empty, dtype] = FOUND.get_or_try_init(py, || {
+        let (empty, dtype) = look_up()?;
+        Ok::<_, PyErr>([numpy.clone().unbind(), empty.unbind(), dtype.unbind()])
     })?;
     if module.is(numpy) {
-        return Ok((empty.bind(py).clone(), int64.bind(py).clone()));
+        return Ok((empty.bind(py).clone(), dtype.bind(py).clone()));
     }
     // NumPy was loaded anew.
-    Ok((look_up(intern!(py, "empty"))?, look_up(intern!(py, "int64"))?))
+    Ok(look_up()?)
 }
 
-fn import<'py>(
-    py: Python<'py>,
-    library: &'static str,
-    output: Output,
-) -> Result<Bound<'py, PyAny>> {
+fn import<'py>(library: &Bound<'py, PyString>, output: Output) -> Result<Bound<'py, PyAny>> {
     // What is loaded is found in a tenth of the time that an import takes.
-    let name = PyString::intern(py, library);
-    if let Some(module) = loaded(py, &name)? {
+    let py = library.py();
+    if let Some(module) = loaded(py, library)? {
         return Ok(module);
     }
-    match py.import(name) {
+    match py.import(library) {
         Ok(module) => Ok(module.into_any()),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyImportError>(py) => {
+            let library = library.to_str()?.to_owned();
             Err(Error::MissingLibrary { output: output.name(), library })
         }
         Err(error) => Err(error.into()),

@@ -96,8 +96,12 @@ impl Rule {
         }
     }
 
-    fn is_constant(&self) -> bool {
-        matches!(self, Rule::Always(_))
+    fn needs(&self) -> Needs {
+        match self {
+            Rule::Always(_) => Needs::Nothing,
+            Rule::Threshold { feature: 0, .. } => Needs::Rows,
+            Rule::Threshold { .. } | Rule::Plane(_) => Needs::All,
+        }
     }
 }
 
@@ -124,10 +128,19 @@ impl Cell {
         if forced || self.one.challenger(sizes) { Side::Rust } else { Side::Python }
     }
 
-    fn needs_sizes(&self) -> bool {
-        let rules = [Some(self.one), self.many, self.split];
-        rules.iter().flatten().any(|rule| !rule.is_constant())
+    /// What its rules ask for.
+    fn needs(&self) -> Needs {
+        let rules = [Some(&self.one), self.many.as_ref(), self.split.as_ref()];
+        rules.into_iter().flatten().map(Rule::needs).max().unwrap_or(Needs::Nothing)
     }
+}
+
+/// How much of the sizes of a call is to be known, each with what is before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Needs {
+    Nothing,
+    Rows,
+    All,
 }
 
 /// Asking an Arrow array for its bytes takes a microsecond or two. Below this many rows the call itself
@@ -241,12 +254,14 @@ fn apply(
     let (layout, output) = kind(py, function, arguments);
     let collector = !function.allocates || output != 0 || interpreter::collector_is_on(py);
     let cell = &cells[place(layout, output, collector)];
+    let items = Items::of(arguments.required(0));
     // One row is never shared between threads.
-    let single = Items::of(arguments.required(0)).is_some_and(|items| items.len() < 2);
+    let single = function.threads.is_some() && items.is_some_and(|items| items.len() < 2);
     let cell = if single { &Cell { many: None, split: None, ..*cell } } else { cell };
-    let sizes = match cell.needs_sizes() {
-        true => sizes(py, function, arguments, layout),
-        false => [0.0; 3],
+    let sizes = match (cell.needs(), items) {
+        (Needs::Nothing, _) => [0.0; 3],
+        (Needs::Rows, Some(items)) => [items.len() as f64, 0.0, 0.0],
+        _ => sizes(py, function, arguments, layout),
     };
     if forced && asked(function, arguments) > 1 && threads_allowed(function, arguments) {
         return Action::Run(Side::Threads); // both were asked for

@@ -13,6 +13,7 @@ use std::ptr::null_mut;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::impl_::trampoline::{MethodDef, fastcall_cfunction_with_keywords as trampoline};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -314,63 +315,85 @@ impl Function {
 /// # Safety
 /// Called by the interpreter only, by the protocol of METH_FASTCALL | METH_KEYWORDS.
 unsafe extern "C" fn entry<const INDEX: usize, const WAY: usize>(
-    _module: *mut PyObject,
+    module: *mut PyObject,
     args: *const *mut PyObject,
     count: Py_ssize_t,
     keywords: *mut PyObject,
 ) -> *mut PyObject {
+    // SAFETY: the interpreter calls with itself attached; the arguments are passed on as they came.
+    unsafe {
+        if WAY == Way::Dispatched as usize && dispatch::decide_at_once(INDEX) == Some(Side::Python)
+        {
+            dispatch::count(INDEX, Side::Python);
+            let py = Python::assume_attached();
+            return FUNCTIONS[INDEX].call_original(py, args, count, keywords);
+        }
+        trampoline::<Entered<INDEX, WAY>>(module, args, count, keywords)
+    }
+}
+
+/// The way in that PyO3's `#[pyfunction]` uses, too: it knows that the interpreter is attached, which
+/// `Python::attach` would ask for 30 ns.
+struct Entered<const INDEX: usize, const WAY: usize>;
+
+impl<const INDEX: usize, const WAY: usize> MethodDef<trampoline::Func> for Entered<INDEX, WAY> {
+    const METH: trampoline::Func = enter::<INDEX, WAY>;
+}
+
+/// # Safety
+/// By the protocol of METH_FASTCALL | METH_KEYWORDS.
+unsafe fn enter<const INDEX: usize, const WAY: usize>(
+    py: Python<'_>,
+    _module: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    keywords: *mut PyObject,
+) -> PyResult<*mut PyObject> {
     let function = &FUNCTIONS[INDEX];
-    // SAFETY: the interpreter calls with itself attached, and `count` arguments, those that the
-    // keywords name behind them. They are passed on as they came.
+    // SAFETY: `count` arguments came, those that the keywords name behind them. They are passed on as
+    // they came.
     unsafe {
         if WAY == Way::Dispatched as usize {
             let at_once = dispatch::decide_at_once(INDEX);
-            let py = Python::assume_attached();
-            if at_once == Some(Side::Python) {
-                dispatch::count(INDEX, Side::Python);
-                return function.call_original(py, args, count, keywords);
-            }
             let arguments = function.bind(py, args, count as usize, keywords);
             let action = match at_once {
                 Some(side) => Action::Run(side),
                 None => dispatch::decide(py, INDEX, function, arguments.as_ref()),
             };
-            return match action {
+            return Ok(match action {
                 Action::Run(Side::Python) => {
                     dispatch::count(INDEX, Side::Python);
                     function.call_original(py, args, count, keywords)
                 }
-                Action::Run(side) => answer(INDEX, side, arguments, false, args, count, keywords),
-                Action::Panic => answer(INDEX, Side::Rust, arguments, true, args, count, keywords),
+                Action::Run(side) => {
+                    answer(py, INDEX, side, arguments, false, args, count, keywords)
+                }
+                Action::Panic => {
+                    answer(py, INDEX, Side::Rust, arguments, true, args, count, keywords)
+                }
                 Action::Slow => slow(py, INDEX, args, count, keywords),
-            };
+            });
         }
     }
-    // Attached again, so that PyO3 knows of it too: it would put off freeing objects otherwise.
-    Python::attach(|py| {
-        // SAFETY: `count` arguments came, those that the keywords name behind them.
-        let arguments = unsafe { function.bind(py, args, count as usize, keywords) };
-        let Some(mut arguments) = arguments else {
-            // SAFETY: the arguments are passed on as they came.
-            return unsafe { function.call_original(py, args, count, keywords) };
-        };
-        if WAY == Way::OneThread as usize {
-            arguments.pool = Pool::One;
-        } else if WAY == Way::ManyThreads as usize {
-            arguments.pool = Pool::Many;
-        }
-        let error = match catch_unwind(AssertUnwindSafe(|| (function.rust)(py, &arguments))) {
-            Ok(Ok(result)) => return result.into_ptr(),
-            Ok(Err(error)) => PyErr::from(error),
-            Err(panic) => PanicError::new_err(format!(
-                "fast-axolotl: {} failed ({}); this is a bug, please report it",
-                function.name,
-                reason(&panic)
-            )),
-        };
-        error.restore(py);
-        null_mut()
-    })
+    // SAFETY: as above.
+    let arguments = unsafe { function.bind(py, args, count as usize, keywords) };
+    let Some(mut arguments) = arguments else {
+        // SAFETY: the arguments are passed on as they came.
+        return Ok(unsafe { function.call_original(py, args, count, keywords) });
+    };
+    if WAY == Way::OneThread as usize {
+        arguments.pool = Pool::One;
+    } else if WAY == Way::ManyThreads as usize {
+        arguments.pool = Pool::Many;
+    }
+    match catch_unwind(AssertUnwindSafe(|| (function.rust)(py, &arguments))) {
+        Ok(result) => Ok(result?.into_ptr()),
+        Err(panic) => Err(PanicError::new_err(format!(
+            "fast-axolotl: {} failed ({}); this is a bug, please report it",
+            function.name,
+            reason(&panic)
+        ))),
+    }
 }
 
 /// Runs one side of a dispatched function and counts it. Where Rust panics, its operation goes to
@@ -381,6 +404,7 @@ unsafe extern "C" fn entry<const INDEX: usize, const WAY: usize>(
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // those of a vectorcall, and what was decided
 unsafe fn answer(
+    py: Python<'_>,
     index: usize,
     side: Side,
     arguments: Option<Arguments<'_, '_>>,
@@ -391,36 +415,33 @@ unsafe fn answer(
 ) -> *mut PyObject {
     let function = &FUNCTIONS[index];
     dispatch::count(index, side);
-    // Attached again, as in `entry`.
-    Python::attach(|py| {
-        let Some(mut arguments) = arguments.filter(|_| side != Side::Python) else {
-            // SAFETY: the caller's promise.
-            return unsafe { function.call_original(py, args, count, keywords) };
-        };
-        if function.threads.is_some() {
-            arguments.pool = if side == Side::Threads { Pool::Many } else { Pool::One };
+    let Some(mut arguments) = arguments.filter(|_| side != Side::Python) else {
+        // SAFETY: the caller's promise.
+        return unsafe { function.call_original(py, args, count, keywords) };
+    };
+    if function.threads.is_some() {
+        arguments.pool = if side == Side::Threads { Pool::Many } else { Pool::One };
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        if planted {
+            planted_panic();
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if planted {
-                planted_panic();
+        (function.rust)(py, &arguments)
+    }));
+    let error = match outcome {
+        Ok(Ok(result)) => return result.into_ptr(),
+        Ok(Err(error)) => PyErr::from(error),
+        Err(panic) => match quarantine(py, index, &reason(&panic)) {
+            Err(error) => error,
+            Ok(()) => {
+                dispatch::count(index, Side::Python);
+                // SAFETY: the caller's promise.
+                return unsafe { function.call_original(py, args, count, keywords) };
             }
-            (function.rust)(py, &arguments)
-        }));
-        let error = match outcome {
-            Ok(Ok(result)) => return result.into_ptr(),
-            Ok(Err(error)) => PyErr::from(error),
-            Err(panic) => match quarantine(py, index, &reason(&panic)) {
-                Err(error) => error,
-                Ok(()) => {
-                    dispatch::count(index, Side::Python);
-                    // SAFETY: the caller's promise.
-                    return unsafe { function.call_original(py, args, count, keywords) };
-                }
-            },
-        };
-        error.restore(py);
-        null_mut()
-    })
+        },
+    };
+    error.restore(py);
+    null_mut()
 }
 
 #[cold]
@@ -496,6 +517,7 @@ pub fn run<'py>(
     unsafe {
         let arguments = FUNCTIONS[index].bind(py, pointers.as_ptr(), count, keywords.as_ptr());
         let result = answer(
+            py,
             index,
             side,
             arguments,

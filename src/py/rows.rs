@@ -208,7 +208,7 @@ impl<'py> TokenRows<'py> {
                 return Err(self.changed(i));
             }
             let mut odd = None;
-            while let (Some(out), Some(item)) = (out.get_mut(j), items.get(py, j)) {
+            for (out, item) in out[j..].iter_mut().zip(items.from(py, j)) {
                 match small_int(item) {
                     Some(value) => *out = value,
                     None => {

@@ -7,7 +7,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -193,10 +192,8 @@ class TestCommand:
 
     @pytest.mark.usefixtures("quiet")
     def test_a_round(self, cli: Any, file: Path) -> None:
-        begin = time.perf_counter()
         done = cli("calibrate", "--quick", "--json")
         assert done.exit_code == 0, done.output
-        assert time.perf_counter() - begin < 10  # 3 where nothing else runs
         result = json.loads(done.stdout)
         assert result["profile"] == str(file)
         assert sorted(os.listdir(file.parent)) == ["profile.yaml", "profile.yaml.lock"]
