@@ -4,6 +4,7 @@
 pub mod dedup;
 pub mod hash;
 pub mod integers;
+mod lent;
 pub mod multipack;
 pub mod pack;
 pub mod pad;

@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::lent;
+
 /// The threads that this process may really use: affinity and cgroup quota count, not the machine.
 pub fn usable() -> usize {
     static USABLE: OnceLock<usize> = OnceLock::new();
@@ -29,22 +31,18 @@ pub fn resolve(asked: usize) -> usize {
     }
 }
 
-/// Runs `main` on this thread while up to `threads` - 1 others run `work`; returns when all are done.
+/// Runs `main` on this thread while up to `threads` - 1 others run `work`; returns when none of them
+/// does any more.
 ///
-/// There may be no others (no pool can be had, or it is busy), so `main` must be able to do what they
-/// left.
+/// There may be no others (no pool can be had, or its threads come too late), so `main` must be able to
+/// do what they left.
 pub fn with_helpers<R>(threads: usize, work: &(dyn Fn() + Sync), main: impl FnOnce() -> R) -> R {
     let pool = if threads > 1 { pool() } else { None };
     let Some(pool) = pool else {
         return main();
     };
     let _running = Running::new();
-    pool.threads.in_place_scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|_| work());
-        }
-        main()
-    })
+    lent::lend(&pool.threads, threads - 1, work, main)
 }
 
 /// How many calls hold the pool.
