@@ -105,6 +105,7 @@ impl Drop for TakeBack<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)] // what a test does when it fails, and what one is about
 mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
