@@ -2,7 +2,6 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyMemoryView, PyString};
 
 use crate::error::{Error, Result};
@@ -23,15 +22,13 @@ pub struct Target<'py> {
 
 impl<'py> Target<'py> {
     pub fn new(py: Python<'py>, output: Output, rows: usize, width: usize) -> Result<Self> {
-        let (library, numpy) = match output {
-            Output::Arrow => (import(intern!(py, "pyarrow"), output)?, None),
+        let library = match output {
+            Output::Arrow => import(intern!(py, "pyarrow"), output)?,
+            Output::Lists | Output::Numpy => import(intern!(py, "numpy"), output)?,
             Output::Torch => {
                 let torch = import(intern!(py, "torch"), output)?;
-                (torch, Some(import(intern!(py, "numpy"), output)?))
-            }
-            Output::Lists | Output::Numpy => {
-                let numpy = import(intern!(py, "numpy"), output)?;
-                (numpy.clone(), Some(numpy))
+                import(intern!(py, "numpy"), output)?;
+                torch
             }
         };
         if output == Output::Arrow && i32::try_from(width).is_err() {
@@ -42,17 +39,13 @@ impl<'py> Target<'py> {
             return Err(Error::TableMemory { rows, width });
         }
         let bytes = rows * width * size_of::<i64>();
-        let (memory, fresh) = match numpy {
-            Some(numpy) => {
-                let (empty, dtype) = empty_int64(&numpy)?;
-                let memory = empty
-                    .call1(((rows, width), dtype))
+        let (memory, fresh) = match output != Output::Arrow {
+            true => {
+                let (memory, fresh) = FreshArray::numpy(py, rows, width)
                     .map_err(|error| Error::Python(error).in_table(py, rows, width))?;
-                let of_numpy = || FreshArray::of_numpy(&memory, rows * width);
-                let fresh = (bytes > 0).then(of_numpy).transpose()?;
-                (memory, fresh)
+                (memory, Some(fresh))
             }
-            None => {
+            false => {
                 let memory = library
                     .call_method1(intern!(py, "allocate_buffer"), (bytes,))
                     .map_err(|error| Error::Python(error).in_table(py, rows, width))?;
@@ -95,25 +88,6 @@ impl<'py> Target<'py> {
             }
         }
     }
-}
-
-/// `numpy.empty` and the dtype of int64, looked up once: given the dtype itself, NumPy has none to find.
-fn empty_int64<'py>(numpy: &Bound<'py, PyAny>) -> Result<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-    static FOUND: PyOnceLock<[Py<PyAny>; 3]> = PyOnceLock::new();
-    let py = numpy.py();
-    let look_up = || {
-        let dtype = numpy.call_method1(intern!(py, "dtype"), (intern!(py, "int64"),))?;
-        Ok::<_, PyErr>((numpy.getattr(intern!(py, "empty"))?, dtype))
-    };
-    let [module, empty, dtype] = FOUND.get_or_try_init(py, || {
-        let (empty, dtype) = look_up()?;
-        Ok::<_, PyErr>([numpy.clone().unbind(), empty.unbind(), dtype.unbind()])
-    })?;
-    if module.is(numpy) {
-        return Ok((empty.bind(py).clone(), dtype.bind(py).clone()));
-    }
-    // NumPy was loaded anew.
-    Ok(look_up()?)
 }
 
 fn import<'py>(library: &Bound<'py, PyString>, output: Output) -> Result<Bound<'py, PyAny>> {
