@@ -14,11 +14,22 @@ import textwrap
 import pytest
 from datasets import Dataset, DatasetDict
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 NAME = "huggyllama/llama-7b"
 # The tests count the tokens of these.
-SENTENCES = ["Hello, world!", "Nice to meet you.", "lorem ipsum dolor sit amet.", "hello, hello"]
+SENTENCES = [
+    "Hello, world!",
+    "Nice to meet you again!.",
+    "lorem ipsum dolor sit amet.",
+    "hello, hello",
+]
 
 
 def paragraphs():
@@ -31,7 +42,9 @@ def make_tokenizer(folder):
     """Save a tokenizer of Llama's kind."""
     backend = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     space = pre_tokenizers.Metaspace(prepend_scheme="first", split=True)
-    backend.pre_tokenizer = pre_tokenizers.Sequence([space, pre_tokenizers.Punctuation()])
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [space, pre_tokenizers.Punctuation("contiguous")]
+    )
     backend.decoder = decoders.Metaspace(prepend_scheme="first")
     special = ["<unk>", "<s>", "</s>"]
     trainer = trainers.BpeTrainer(vocab_size=4000, special_tokens=special, show_progress=False)
@@ -43,6 +56,7 @@ def make_tokenizer(folder):
     PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     ).save_pretrained(folder)
+    LlamaConfig(vocab_size=backend.get_vocab_size(), num_hidden_layers=1).save_pretrained(folder)
 
 
 _folder = tempfile.TemporaryDirectory()
@@ -58,6 +72,7 @@ def _redirect(owner):
     owner.from_pretrained = from_pretrained
 
 
+_redirect(AutoConfig)
 _redirect(AutoTokenizer)
 LlamaTokenizer.from_pretrained = AutoTokenizer.from_pretrained
 
