@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import sys
 import time
 import traceback
@@ -273,7 +274,7 @@ OURS: dict[str, dict[str, Any]] = {
         "plugins": ["fast_axolotl.AxolotlPlugin"],
         "dataset_use_rust_streaming": True,
         "dedupe": True,
-        "fast_axolotl": {"calibrate": False},
+        "fast_axolotl": {"calibrate": os.environ.get("CONFORMANCE_CALIBRATE") == "1"},
     }
 }
 #: Case -> the errors of `axolotl preprocess` and of the start of a training, where stock has some.
@@ -325,6 +326,8 @@ def run(folder: Path, out: Path, order: str, names: list[str], only_train: bool)
     out.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     found: dict[str, Any] = {"import": import_seconds, "cases": {}}
+    # Under torchrun each rank has its own.
+    file = out / f"result{os.environ.get('RANK', '')}.json"
     for name in names:
         begin = time.perf_counter()
         result: dict[str, Any] = {}
@@ -333,7 +336,7 @@ def run(folder: Path, out: Path, order: str, names: list[str], only_train: bool)
         for step in (_train,) if only_train else (_preprocess, _train):
             _guarded(step, name, out, result, steps)
         result["seconds"] = time.perf_counter() - begin
-        (out / "result.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        file.write_text(json.dumps(found, indent=1), encoding="utf-8")
     if order != "stock":
         import fast_axolotl
         from fast_axolotl.axolotl import patching
@@ -344,7 +347,9 @@ def run(folder: Path, out: Path, order: str, names: list[str], only_train: bool)
         found["left_alone"] = patching.left_alone
     elif any(name.partition(".")[0] == "fast_axolotl" for name in sys.modules):
         raise SystemExit("stock ran with fast_axolotl")
-    (out / "result.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    found["cpu"] = sum(used.ru_utime + used.ru_stime for used in spent)
+    file.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 def _guarded(step: Any, name: str, out: Path, result: dict[str, Any], steps: Any) -> None:
@@ -434,8 +439,10 @@ def _train(
 ) -> None:
     _seed()
     cfg = _config(name, out, load_cfg)
+    from axolotl.integrations.base import PluginManager
+
     load = common.load_preference_datasets if cfg.rl else common.load_datasets
-    meta = load(cfg=cfg)
+    meta = PluginManager.get_instance().load_datasets(cfg, preprocess=False) or load(cfg=cfg)
     for split in ("train_dataset", "eval_dataset"):
         data = getattr(meta, split)
         result[split] = _of_dataset(data)

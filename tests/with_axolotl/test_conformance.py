@@ -118,18 +118,21 @@ def test_the_seams_answered(variants: Variants, variant: str) -> None:
         if name in found["applied"]
     }
     rust = {name for name, sides in calls.items() if sides["rust"] or sides["rust_threads"]}
-    called = {name for name, sides in calls.items() if any(sides.values())}
     mode = VARIANTS[variant][1]
     if mode == "python":
-        assert called
+        assert any(sides["python"] for sides in calls.values())
         assert not rust
-    elif mode in ("rust", "verify"):
-        # What a seam calls no more is not called: `generate_batches` packs by itself.
-        assert called == rust == set(found["applied"]) - NOT_CALLED, calls
+    else:
+        assert rust >= set(found["applied"]) - NOT_CALLED, calls
 
 
-#: Seams that Axolotl's commands reach through another seam only.
-NOT_CALLED: set[str] = set()
+#: Seams that these commands do not come to. `generate_batches` packs without calling the first
+#: three, nothing in Axolotl calls the fourth, and the fifth is for models that are not packed for.
+NOT_CALLED = {
+    *("pack_parallel", "pack_group", "allocate_sequentially"),
+    "ffd_check",
+    "batch_sampler_collator",
+}
 
 
 @pytest.mark.parametrize("sides", [("stock", "first"), ("first", "stock")], ids=["ours", "stock"])
