@@ -323,6 +323,11 @@ def run(folder: Path, out: Path, order: str, names: list[str], only_train: bool)
     if order == "last":
         import fast_axolotl
     import_seconds = time.perf_counter() - begin
+    if "RANK" in os.environ:
+        # Ranks ask CUDA whether they can speak to each other; gloo can.
+        from axolotl.utils import trainer
+
+        trainer.check_cuda_p2p_ib_support = lambda: True
     out.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     found: dict[str, Any] = {"import": import_seconds, "cases": {}}

@@ -18,6 +18,7 @@ def launch(folder: Path, side: str) -> dict[str, Any]:
     profile = folder / "profile.yaml"
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("FAST_AXOLOTL_")},
+        "ACCELERATE_USE_CPU": "1",
         "CONFORMANCE_CALIBRATE": "1",
         "CONFORMANCE_TRACEBACK": "1",
         "FAST_AXOLOTL_PROFILE": str(profile),
