@@ -7,7 +7,7 @@ position, and Arrow of the latter two again.
 from types import CodeType, FunctionType
 from typing import Any
 
-from fast_axolotl.axolotl.patch_map import Implementation, Seam, version_known
+from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.registry import Arguments, Condition, Keywords
 
 from . import in_process
@@ -32,11 +32,6 @@ def has_trainable(batch: Any) -> list[bool]:
         np.cumsum(labels != _MASKED, out=before[1:])
         keep += (np.diff(before[offsets - first]) > 0).tolist()
     return keep
-
-
-def is_row(batch: Any) -> list[bool]:
-    """Return that all rows stay, as they did to Axolotl 0.18, which compared a list with -100."""
-    return [True] * batch.pa_table.num_rows
 
 
 def with_positions(batch: Any) -> Any:
@@ -77,7 +72,6 @@ def _build(original: Implementation) -> Implementation:
     namespace: dict[str, Any] = getattr(original, "__globals__", {})
     drop_no_trainable_tokens = _inner(original, "drop_no_trainable_tokens")
     _known[:] = [namespace, namespace["add_position_ids"]]
-    drops = version_known(original, _DIGESTS) == "0.19.0"
 
     def process_datasets_for_packing(cfg: Any, train_dataset: Any, eval_dataset: Any) -> Any:
         log = namespace["LOG"]
@@ -93,13 +87,13 @@ def _build(original: Implementation) -> Implementation:
         train_dataset = in_process.filtered(
             train_dataset,
             drop_no_trainable_tokens,
-            has_trainable if drops else is_row,
+            has_trainable,
             {"batched": True, **options, "desc": "Drop Samples with Zero Trainable Tokens"},
         )
         dropped = prior_len - len(train_dataset)
         if dropped:
             log.warning(f"Dropped {dropped} samples with no trainable tokens")
-        if drops and prior_len and len(train_dataset) == 0:
+        if prior_len and len(train_dataset) == 0:
             raise ValueError(
                 "The dataset has no samples left after dropping samples with no "
                 "trainable tokens. Every sample had all of its labels masked to "
@@ -117,14 +111,6 @@ def _build(original: Implementation) -> Implementation:
 
     return process_datasets_for_packing
 
-
-_DIGESTS = {
-    "0.19.0": "12b6a9b895dc5a91e9342faf2e00ce236645fc50afd082179007988d75ecc3b0",
-    **dict.fromkeys(
-        ("0.16.0", "0.16.1", "0.17.0", "0.18.0"),
-        "5250a61c5d5f4a0e94cf1559e34ef0d8911d9240042516361123c18cd03792db",
-    ),
-}
 
 #: The globals of Axolotl's module, and what they have as `add_position_ids`.
 _known: list[Any] = []
@@ -165,7 +151,7 @@ SEAMS: tuple[Seam, ...] = (
         module=MODULE,
         attribute="process_datasets_for_packing",
         build=_build,
-        digests=_DIGESTS,
+        digests={"0.19.0": "12b6a9b895dc5a91e9342faf2e00ce236645fc50afd082179007988d75ecc3b0"},
         operation="filter",
         describe=lambda args, kwargs: describe(args[1:], {"dataset": kwargs.get("train_dataset")}),
         conditions=(
