@@ -160,6 +160,10 @@ $(AXOLOTL_SDIST): | $(AXOLOTL_ENV)/stamp
 axolotl-own-tests: axolotl-env $(AXOLOTL_SDIST) ## Axolotl's own tests of its data modules, stock and in every mode.
 	tools/axolotl_own_tests $(AXOLOTL_BIN)/python $(AXOLOTL_SDIST)
 
+.PHONY: axolotl-versions
+axolotl-versions: axolotl-copy ## The seams in older versions of Axolotl.
+	tools/axolotl_versions $(AXOLOTL_BIN)/python build/axolotl-tests/tests/with_axolotl build/axolotl-versions
+
 .PHONY: run-axolotl
 run-axolotl: axolotl-env ## `axolotl preprocess` of rows made from docstrings, stock and ours side by side.
 	tools/run_axolotl $(AXOLOTL_BIN) 5000 20000

@@ -64,6 +64,24 @@ class Seam(NamedTuple):
     verify: Callable[[Implementation, Implementation, Arguments, Keywords], Any] | None = None
 
 
+def version_known(original: Implementation, digests: Mapping[str, str]) -> str:
+    """Return the first version in `digests` that has the source of a function.
+
+    A seam that stands for several sources chooses by it.
+
+    Raises:
+        LookupError: none has.
+    """
+    import inspect
+    from hashlib import sha256
+
+    found = sha256(inspect.getsource(original).encode()).hexdigest()
+    for version, digest in digests.items():
+        if digest == found:
+            return version
+    raise LookupError(f"no known version has the source of {original.__qualname__}")
+
+
 #: Operations of the seams that are not the core's (pack, pad, hash). Declared at import, so that
 #: FAST_AXOLOTL_DISPATCH may name them before Axolotl is there.
 OPERATIONS: dict[str, str] = {

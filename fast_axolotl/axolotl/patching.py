@@ -172,12 +172,45 @@ def _place(seam: Seam, module: ModuleType) -> Patch | None:
 
 
 def likeness(original: Callable[..., Any], replacement: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a replacement the signature that looks at `__wrapped__` would not find."""
+    """Give a replacement what `functools.wraps` does not: the signature, the kind of object."""
     import inspect
 
     with suppress(TypeError, ValueError):
         replacement.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
-    return replacement
+    if type(original) is FunctionType:
+        return replacement
+    kind = type("StandIn", (_StandIn,), {"__call__": staticmethod(replacement)})
+    found: Callable[..., Any] = kind(original, vars(replacement))
+    return found
+
+
+class _StandIn:
+    """What is in the place of a compiled function, which is an object of numba's.
+
+    Calls are ours (a subclass has them). All else is the original's: its attributes, its class,
+    what it is pickled as, what other compiled functions see that call it.
+    """
+
+    def __init__(self, original: Any, attributes: dict[str, Any]) -> None:
+        names = ("__name__", "__qualname__", "__doc__", "__module__")
+        own = {name: getattr(original, name, None) for name in names}
+        signature = {k: v for k, v in attributes.items() if k == "__signature__"}
+        vars(self).update(own, **signature, __wrapped__=original)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(self.__wrapped__)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__wrapped__":  # a copy that is not filled yet
+            raise AttributeError(name)
+        return getattr(self.__wrapped__, name)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__wrapped__.__reduce_ex__(protocol)
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
 
 
 def find(module: ModuleType, attribute: str) -> tuple[Any, str, Any]:

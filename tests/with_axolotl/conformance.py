@@ -2,6 +2,7 @@
 
     python conformance.py MAKE FOLDER                  the inputs: model, tokenizer, rows
     python conformance.py RUN FOLDER OUT ORDER CASE... one process: `stock`, `first` or `last`
+    python conformance.py TRAIN FOLDER OUT ORDER CASE... the same without `axolotl preprocess`
 
 `first` and `last` say when `fast_axolotl` is imported: before Axolotl or after it. The mode is that
 of FAST_AXOLOTL_DISPATCH. OUT/result.json then has, for each case, the digest of every file of the
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import sys
 import time
 import traceback
@@ -74,6 +76,7 @@ def make(folder: Path) -> None:
         labels = [-100] * len(ids) if i % 13 == 0 else [-100, *ids[1:]]
         pretokenized.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels})
     write("pretokenized.jsonl", pretokenized)
+    write("masked.jsonl", [{**row, "labels": [-100] * len(row["labels"])} for row in pretokenized])
     write(
         "input_output.jsonl",
         [
@@ -182,16 +185,35 @@ CASES: dict[str, dict[str, Any]] = {
         "pad_to_sequence_len": True,
         "micro_batch_size": 1,
     },
-    "completion-truncate": {
-        "datasets": _dataset("completion", "completion", field="text"),
-        "excess_length_strategy": "truncate",
+    "alpaca-workers": {
+        "datasets": _dataset("alpaca_short", "alpaca"),
         "sample_packing": True,
-        "dataset_num_proc": 2,
+        "dataloader_num_workers": 2,
+        "micro_batch_size": 1,
     },
-    "completion-raise": {
+    "alpaca-raise": {
         "datasets": _dataset("alpaca", "alpaca"),
         "excess_length_strategy": "raise",
     },
+    "alpaca-truncate": {
+        "datasets": _dataset("alpaca", "alpaca"),
+        "excess_length_strategy": "truncate",
+        "group_by_length": True,
+    },
+    "alpaca-plugin": {
+        "datasets": _dataset("alpaca", "alpaca"),
+        "dataset_exact_deduplication": True,
+    },
+    "completion": {
+        "datasets": _dataset("completion", "completion", field="text"),
+        "sample_packing": True,
+    },
+    "nothing-to-train-on": {
+        "datasets": _dataset("masked", None),
+        "sample_packing": True,
+    },
+    "no-such-file": {"datasets": _dataset("missing", "alpaca")},
+    "no-such-field": {"datasets": _dataset("completion", "alpaca")},
     "chat-template": {
         "datasets": _dataset("chat", "chat_template", field_messages="messages"),
         "chat_template": "chatml",
@@ -203,7 +225,6 @@ CASES: dict[str, dict[str, Any]] = {
         "datasets": _dataset("pretokenized", None),
         "sample_packing": True,
         "min_sample_len": 3,
-        "dataset_num_proc": 2,
     },
     "pretokenized-plain": {
         "datasets": _dataset("pretokenized", None),
@@ -223,7 +244,14 @@ CASES: dict[str, dict[str, Any]] = {
         "pretraining_dataset": _streamed("completion"),
         "streaming": True,
         "max_steps": 40,
-        "sample_packing": False,
+        "pretraining_sample_concatenation": True,
+        "dataset_prepared_path": None,
+    },
+    "streaming-rows": {
+        "pretraining_dataset": _streamed("completion"),
+        "streaming": True,
+        "max_steps": 40,
+        "pretraining_sample_concatenation": False,
         "dataset_prepared_path": None,
     },
     "dpo": {
@@ -239,6 +267,22 @@ CASES: dict[str, dict[str, Any]] = {
         "val_set_size": 0.1,
         "dataset_num_proc": 2,
     },
+}
+#: What the YAML has besides where fast-axolotl runs; stock has the same without a plugin.
+OURS: dict[str, dict[str, Any]] = {
+    "alpaca-plugin": {
+        "plugins": ["fast_axolotl.AxolotlPlugin"],
+        "dataset_use_rust_streaming": True,
+        "dedupe": True,
+        "fast_axolotl": {"calibrate": os.environ.get("CONFORMANCE_CALIBRATE") == "1"},
+    }
+}
+#: Case -> the errors of `axolotl preprocess` and of the start of a training, where stock has some.
+ERRORS: dict[str, tuple[str, str]] = {
+    "alpaca-raise": ("ValueError", "ValueError"),
+    "nothing-to-train-on": ("ValueError", "ValueError"),
+    "no-such-file": ("ValueError", "ValueError"),
+    "no-such-field": ("KeyError", "KeyError"),
 }
 
 COMMON: dict[str, Any] = {
@@ -265,7 +309,7 @@ COMMON: dict[str, Any] = {
 # --- one process -------------------------------------------------------------------------------
 
 
-def run(folder: Path, out: Path, order: str, names: list[str]) -> None:
+def run(folder: Path, out: Path, order: str, names: list[str], only_train: bool) -> None:
     """Run cases in this process."""
     begin = time.perf_counter()
     if order == "first":
@@ -279,18 +323,25 @@ def run(folder: Path, out: Path, order: str, names: list[str]) -> None:
     if order == "last":
         import fast_axolotl
     import_seconds = time.perf_counter() - begin
+    if "RANK" in os.environ:
+        # Ranks ask CUDA whether they can speak to each other; gloo can.
+        from axolotl.utils import trainer
+
+        trainer.check_cuda_p2p_ib_support = lambda: True
     out.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     found: dict[str, Any] = {"import": import_seconds, "cases": {}}
+    # Under torchrun each rank has its own.
+    file = out / f"result{os.environ.get('RANK', '')}.json"
     for name in names:
         begin = time.perf_counter()
         result: dict[str, Any] = {}
         found["cases"][name] = result
         steps = (load_cfg, do_preprocess, common, setup_trainer)
-        for step in (_preprocess, _train):
+        for step in (_train,) if only_train else (_preprocess, _train):
             _guarded(step, name, out, result, steps)
         result["seconds"] = time.perf_counter() - begin
-        (out / "result.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        file.write_text(json.dumps(found, indent=1), encoding="utf-8")
     if order != "stock":
         import fast_axolotl
         from fast_axolotl.axolotl import patching
@@ -301,7 +352,9 @@ def run(folder: Path, out: Path, order: str, names: list[str]) -> None:
         found["left_alone"] = patching.left_alone
     elif any(name.partition(".")[0] == "fast_axolotl" for name in sys.modules):
         raise SystemExit("stock ran with fast_axolotl")
-    (out / "result.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    found["cpu"] = sum(used.ru_utime + used.ru_stime for used in spent)
+    file.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 def _guarded(step: Any, name: str, out: Path, result: dict[str, Any], steps: Any) -> None:
@@ -334,8 +387,21 @@ def _config(name: str, out: Path, load_cfg: Any) -> Any:
         "dataset_prepared_path": str(out / "prepared" / name),
         "output_dir": str(out / "output" / name),
         **json.loads(json.dumps(CASES[name])),
+        **(OURS.get(name, {}) if "fast_axolotl" in sys.modules else {}),
     }
+    if "fast_axolotl" in sys.modules:
+        _forget_the_plugin()
     return load_cfg(DictDefault(case))
+
+
+def _forget_the_plugin() -> None:
+    # Axolotl reads one YAML in a process; here one after the other is read.
+    from axolotl.integrations.base import PluginManager
+
+    from fast_axolotl.axolotl import settings
+
+    PluginManager.get_instance().plugins.clear()
+    settings.use(settings.Settings())
 
 
 def _preprocess(
@@ -378,8 +444,10 @@ def _train(
 ) -> None:
     _seed()
     cfg = _config(name, out, load_cfg)
+    from axolotl.integrations.base import PluginManager
+
     load = common.load_preference_datasets if cfg.rl else common.load_datasets
-    meta = load(cfg=cfg)
+    meta = PluginManager.get_instance().load_datasets(cfg, preprocess=False) or load(cfg=cfg)
     for split in ("train_dataset", "eval_dataset"):
         data = getattr(meta, split)
         result[split] = _of_dataset(data)
@@ -465,4 +533,5 @@ if __name__ == "__main__":
         make(Path(sys.argv[2]))
     else:
         target = Path(sys.argv[3]).resolve()
-        run(Path(sys.argv[2]).resolve(), target, sys.argv[4], sys.argv[5:] or list(CASES))
+        names = sys.argv[5:] or list(CASES)
+        run(Path(sys.argv[2]).resolve(), target, sys.argv[4], names, sys.argv[1] == "TRAIN")

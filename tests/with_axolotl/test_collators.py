@@ -18,8 +18,8 @@ from seam_tools import (
     original_of,
     outcome,
     replacement_of,
-    small_tokenizer,
 )
+from tokenizer_of import small_tokenizer
 
 import fast_axolotl
 from fast_axolotl.axolotl import shim

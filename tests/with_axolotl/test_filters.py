@@ -258,6 +258,7 @@ def test_packing_odd_things() -> None:
     odd = [
         with_nulls(),
         tokenized([3, 4], [False, False]),
+        tokenized([3, 4]).select([]),
         dataset.add_column("length", [9, 9, 9, 9]),
         dataset.remove_columns("labels"),
         dataset.remove_columns("input_ids"),

@@ -19,8 +19,8 @@ from seam_tools import (
     original_of,
     outcome,
     replacement_of,
-    small_tokenizer,
 )
+from tokenizer_of import small_tokenizer
 
 from fast_axolotl.axolotl.seams.streaming import SEAMS
 

@@ -7,7 +7,7 @@ packing again, and asks for a full garbage collection after each. Nothing in her
 from typing import Any
 
 from fast_axolotl._native import core
-from fast_axolotl.axolotl.patch_map import Implementation, Seam
+from fast_axolotl.axolotl.patch_map import Implementation, Seam, version_known
 from fast_axolotl.dispatch.policy import Sizes
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
 
@@ -28,6 +28,7 @@ _globals: list[dict[str, Any]] = []
 def _build(original: Implementation) -> Implementation:
     namespace: dict[str, Any] = getattr(original, "__globals__", {})
     _globals[:] = [namespace, {name: namespace[name] for name in _PACKING}]
+    drop = _DROPS[version_known(original, _DIGESTS)]
 
     def generate_batches(self: Any, set_stats: bool = False) -> Any:
         if self._batches is not None:
@@ -50,11 +51,8 @@ def _build(original: Implementation) -> Implementation:
                 if _processes(self) == 1:
                     namespace["LOG"].debug(_ONE_PROCESS)
         total_slots = count * capacity
-        if self.drop_last and batches and len(batches[-1]) < size:
-            dropped = batches[-1]
-            batches = batches[:-1]
-            total_slots -= len(dropped) * capacity
-            total_used -= sum(self.lengths[idx] for members in dropped for idx in members)
+        if self.drop_last:
+            batches, total_used, total_slots = drop(self, batches, total_used, total_slots)
         if set_stats:
             self.total_tokens_used += total_used
             self.total_token_slots += total_slots
@@ -62,6 +60,38 @@ def _build(original: Implementation) -> Implementation:
         return batches
 
     return generate_batches
+
+
+def _drop(self: Any, batches: list[Bins], used: Any, slots: Any) -> tuple[list[Bins], Any, Any]:
+    """Return batches and figures without a last batch that is not full."""
+    if batches and len(batches[-1]) < self.batch_size:
+        dropped = batches[-1]
+        batches = batches[:-1]
+        slots -= len(dropped) * self.batch_max_len
+        used -= sum(self.lengths[idx] for members in dropped for idx in members)
+    return batches, used, slots
+
+
+def _drop_before_019(
+    self: Any, batches: list[Bins], used: Any, slots: Any
+) -> tuple[list[Bins], Any, Any]:
+    """Do as Axolotl did to 0.18: an IndexError without a full batch, other figures."""
+    if len(batches[-1]) < self.batch_size:
+        batches = batches[:-1]
+        if not self.sequential:
+            slots -= (self.batch_size - len(batches[-1])) * self.batch_max_len
+    return batches, used, slots
+
+
+#: Version of Axolotl -> how it drops the last batch.
+_DROPS = {"0.16.0": _drop_before_019, "0.19.0": _drop}
+_DIGESTS = {
+    **dict.fromkeys(
+        ("0.16.0", "0.16.1", "0.17.0", "0.18.0"),
+        "264289c41fbce2bbeb470a19b96511150779b2a5777bd4bacdb9729722a57feb",
+    ),
+    "0.19.0": "6989dd41831e78c19bc94b7f57df6fd59721c76ebbaec1982ae77dd6eecdc30c",
+}
 
 
 def _bins(self: Any, indices: list[Any], namespace: dict[str, Any]) -> tuple[Bins, Any]:
@@ -184,7 +214,7 @@ SEAMS: tuple[Seam, ...] = (
         module=MODULE,
         attribute="MultipackBatchSampler.generate_batches",
         build=_build,
-        digests={"0.19.0": "6989dd41831e78c19bc94b7f57df6fd59721c76ebbaec1982ae77dd6eecdc30c"},
+        digests=_DIGESTS,
         operation="multipack",
         describe=_describe,
         conditions=(

@@ -127,10 +127,16 @@ SEAMS: tuple[Seam, ...] = (
         module=MODULE,
         attribute="_load_from_local_path",
         build=build,
-        digests=dict.fromkeys(
-            ("0.17.0", "0.18.0", "0.19.0"),
-            "323a6910010c4bb4bbf9af61b04a8b1ddc3cf022768db73168ef904a0b59e064",
-        ),
+        digests={
+            **dict.fromkeys(  # another rule for `split`, which the original applies
+                ("0.16.0", "0.16.1"),
+                "447602f685873aa58b2904e97ce06b55e28f61523b5bb57c089c2674ab48b6ae",
+            ),
+            **dict.fromkeys(
+                ("0.17.0", "0.18.0", "0.19.0"),
+                "323a6910010c4bb4bbf9af61b04a8b1ddc3cf022768db73168ef904a0b59e064",
+            ),
+        },
         operation="load",
         describe=describe,
         conditions=(

@@ -93,7 +93,7 @@ def _build(original: Implementation) -> Implementation:
         dropped = prior_len - len(train_dataset)
         if dropped:
             log.warning(f"Dropped {dropped} samples with no trainable tokens")
-        if len(train_dataset) == 0:
+        if prior_len and len(train_dataset) == 0:
             raise ValueError(
                 "The dataset has no samples left after dropping samples with no "
                 "trainable tokens. Every sample had all of its labels masked to "
