@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
 
+use crate::compression::Compression;
 use crate::error::{Cause, ReadError, Result};
 use crate::kept::{Recording, Shelf};
 use crate::options::Options;
@@ -44,7 +45,7 @@ pub struct Json {
     field: Option<String>,
     encoding: Encoding,
     on_error: OnError,
-    /// A compressed file whose head was looked at: it need not be decompressed again.
+    /// A file in gzip or xz whose head was looked at: it need not be decompressed again.
     opened: Shelf<Input>,
 }
 
@@ -87,7 +88,9 @@ impl Json {
         let read_before = scan.progress.bytes.load(Ordering::Relaxed);
         let mut input = self.input(file, scan)?;
         let mut recording: Option<Recording> = None;
-        if limit.is_some() && input.compression.is_some() {
+        // To decompress zstd again costs less than to keep it.
+        let is_slow = input.compression.is_some_and(|compression| compression != Compression::Zstd);
+        if limit.is_some() && is_slow {
             let (shown, kept) = Recording::of(input);
             (input, recording) = (shown, Some(kept));
         }
