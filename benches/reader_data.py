@@ -149,3 +149,65 @@ def _text(folder: Path, batches: list[pa.RecordBatch]) -> dict[str, int]:
         (folder / f"{name}.zst").write_bytes(pa.compress(content, "zstd", asbytes=True))
         counts |= {f"{name}.gz": counts[name], f"{name}.zst": counts[name]}
     return counts
+
+
+TIMES = 3
+
+
+def make_longer(folder: Path, longer: Path) -> None:
+    """Write the files of `folder` with all their rows three times; those that are there stay."""
+    longer.mkdir(parents=True, exist_ok=True)
+    done = longer / "done"
+    if done.exists():
+        return
+    for name in ("data.jsonl", "data.txt"):
+        for ending in ("", ".gz", ".zst"):
+            # Members and frames follow one another in a compressed file.
+            _repeat(longer / f"{name}{ending}", b"", (folder / f"{name}{ending}").read_bytes())
+    array = (folder / "data.json").read_bytes()[1:-2]
+    _repeat(longer / "data.json", b"[", array, b",\n", b"]\n")
+    header, _, rows = (folder / "data.csv").read_bytes().partition(b"\n")
+    header += b"\n"
+    _repeat(longer / "data.csv", header, rows)
+    _repeat(longer / "data.csv.gz", gzip.compress(header), gzip.compress(rows, 6))
+    packed = [pa.compress(part, "zstd", asbytes=True) for part in (header, rows)]
+    _repeat(longer / "data.csv.zst", *packed)
+    _repeat_columnar(folder, longer)
+    done.touch()
+
+
+def _repeat(path: Path, head: bytes, part: bytes, between: bytes = b"", end: bytes = b"") -> None:
+    with path.open("wb") as file:
+        file.write(head + part)
+        for _ in range(TIMES - 1):
+            file.write(between + part)
+        file.write(end)
+
+
+def _repeat_columnar(folder: Path, longer: Path) -> None:
+    for name, codec, rows in (
+        ("data.parquet", "zstd", 8192),
+        ("snappy.parquet", "snappy", 8192),
+        ("one.parquet", "zstd", None),
+    ):
+        table = pq.read_table(folder / name)
+        if rows is None:
+            # Its one group has all rows.
+            table = pa.concat_tables([table] * TIMES)
+        with pq.ParquetWriter(longer / name, table.schema, compression=codec) as out:
+            for _ in range(TIMES if rows else 1):
+                out.write_table(table, row_group_size=rows or len(table))
+    for name, codec in (("data.arrow", None), ("zstd.arrow", "zstd"), ("data.arrows", None)):
+        new = pa.ipc.new_stream if name == "data.arrows" else pa.ipc.new_file
+        table = pa.ipc.open_file(pa.memory_map(str(folder / "data.arrow"))).read_all()
+        options = pa.ipc.IpcWriteOptions(compression=codec)
+        path = str(longer / name)
+        with pa.OSFile(path, "wb") as sink, new(sink, table.schema, options=options) as out:
+            for _ in range(TIMES):
+                out.write_table(table)
+    import datasets
+
+    shutil.rmtree(longer / "saved", ignore_errors=True)
+    saved = datasets.load_from_disk(str(folder / "saved"))
+    tripled = datasets.concatenate_datasets([saved] * TIMES)
+    tripled.save_to_disk(str(longer / "saved"), num_shards=4 * TIMES)
