@@ -91,6 +91,27 @@ def parquet(**options: Any) -> Callable[[str], Any]:
     return run
 
 
+def datafusion(method: str, path: str, **options: Any) -> Any:
+    import datafusion
+
+    config = datafusion.SessionConfig().with_batch_size(BATCH)
+    context = datafusion.SessionContext(config)
+    return (
+        batch.to_pyarrow() for batch in getattr(context, method)(path, **options).execute_stream()
+    )
+
+
+def datafusion_json(path: str) -> Any:
+    ending = Path(path).name.partition(".")[2]
+    packing = {"jsonl.gz": "gzip", "jsonl.zst": "zstd"}.get(ending)
+    options = {"file_compression_type": packing} if packing else {}
+    return datafusion("read_json", path, file_extension=f".{ending}", **options)
+
+
+def datafusion_parquet(path: str) -> Any:
+    return datafusion("read_parquet", path)
+
+
 def scanned(path: str) -> Any:
     import pyarrow.dataset
 
@@ -101,6 +122,13 @@ def ipc_file(path: str) -> Any:
     import pyarrow as pa
 
     reader = pa.ipc.open_file(pa.memory_map(path))
+    return (reader.get_batch(i) for i in range(reader.num_record_batches))
+
+
+def ipc_file_read(path: str) -> Any:
+    import pyarrow as pa
+
+    reader = pa.ipc.open_file(pa.OSFile(path))
     return (reader.get_batch(i) for i in range(reader.num_record_batches))
 
 
@@ -137,6 +165,21 @@ def pyarrow_csv(path: str) -> Any:
     return sliced(pyarrow.csv.open_csv(opened(path), parse_options=options))
 
 
+def pandas_csv(path: str) -> Iterator[int]:
+    import pandas as pd
+
+    for frame in pd.read_csv(path, chunksize=BATCH):
+        yield len(frame)
+
+
+def pyarrow_lines(path: str) -> Any:
+    import pyarrow.csv as pacsv
+
+    read = pacsv.ReadOptions(column_names=["text"])
+    parse = pacsv.ParseOptions(delimiter="\x01", quote_char=False, ignore_empty_lines=False)
+    return sliced(pacsv.open_csv(opened(path), read_options=read, parse_options=parse))
+
+
 def duckdb(function: str) -> Callable[[str], Any]:
     def run(path: str) -> Any:
         import duckdb
@@ -155,6 +198,21 @@ def polars(scan: str) -> Callable[[str], Any]:
         return (frame.to_arrow() for frame in frames)
 
     return run
+
+
+def orjson_rows(path: str) -> Iterator[int]:
+    import orjson
+
+    rows = 0
+    with opened(path) as file:
+        for line in _lines(file):
+            orjson.loads(line)
+            rows += 1
+            if rows == BATCH:
+                yield rows
+                rows = 0
+    if rows:
+        yield rows
 
 
 def orjson_lists(path: str) -> Iterator[int]:
@@ -217,21 +275,26 @@ def cases() -> Cases:
         "pyarrow to_batches": arrow(scanned),
         "polars": arrow(polars("scan_parquet")),
         "duckdb": arrow(duckdb("read_parquet")),
+        "datafusion": arrow(datafusion_parquet),
     }
     for file in ("data.parquet", "snappy.parquet", "one.parquet"):
         group(file, parquets)
-    group("data.arrow", {"pyarrow": arrow(ipc_file), "polars": arrow(polars("scan_ipc"))})
+    peers = {"pyarrow": arrow(ipc_file), "pyarrow read": arrow(ipc_file_read)}
+    group("data.arrow", {**peers, "polars": arrow(polars("scan_ipc"))})
     group("zstd.arrow", {"pyarrow": arrow(ipc_file), "polars": arrow(polars("scan_ipc"))})
     group("data.arrows", {"pyarrow": arrow(ipc_stream)})
     group("saved", {"datasets": arrow(saved)})
     for ending in ("", ".gz", ".zst"):
         peers = {"pyarrow": arrow(pyarrow_json), "duckdb": arrow(duckdb("read_json"))}
+        peers |= {"orjson rows": orjson_rows, "datafusion": arrow(datafusion_json)}
         group(f"data.jsonl{ending}", {**peers, "polars": arrow(polars("scan_ndjson"))})
         peers = {"pyarrow": arrow(pyarrow_csv), "duckdb": arrow(duckdb("read_csv"))}
+        peers |= {"pandas": pandas_csv} if not ending else {}
         group(f"data.csv{ending}", {**peers, "polars": arrow(polars("scan_csv"))})
     group("data.json", {"duckdb": arrow(duckdb("read_json"))})
     for ending in ("", ".gz"):
-        group(f"data.txt{ending}", {"python": text_lines})
+        peers = {"python": text_lines, "pyarrow": arrow(pyarrow_lines)}
+        group(f"data.txt{ending}", {**peers, "polars": arrow(polars("scan_lines"))})
     whole = " as lists"
     group(
         "data.parquet",
@@ -270,11 +333,11 @@ def child(name: str, folder: str) -> None:
 
     file, run, _ = cases()[name]
     library = name.split("|")[1].split()[0]
-    for module in (
-        {"fast-axolotl": "fast_axolotl", "load_dataset": "datasets"}.get(library, library),
-    ):
-        if module not in ("python",):
-            __import__(module)
+    module = {"fast-axolotl": "fast_axolotl", "load_dataset": "datasets"}.get(library, library)
+    if module != "python":
+        __import__(module)
+    if "as a dataset" in name:
+        import datasets  # noqa: F401
     before, peak, done = memory(), 0, threading.Event()
 
     def watch() -> None:

@@ -29,6 +29,7 @@ pub mod error;
 pub mod format;
 pub mod guard;
 pub mod json;
+pub mod kept;
 pub mod mapped;
 pub mod options;
 pub mod ordered;

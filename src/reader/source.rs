@@ -57,6 +57,11 @@ impl Source {
 }
 
 impl Input {
+    /// One without content that says the same of the file.
+    pub(crate) fn placeholder(like: &Input) -> Input {
+        Input { reader: Box::new(io::empty()), ..*like }
+    }
+
     /// Puts something between the content and whoever reads it: what was read before, a decoder.
     #[must_use]
     pub fn map(mut self, wrap: impl FnOnce(Box<dyn Read + Send>) -> Box<dyn Read + Send>) -> Input {

@@ -23,14 +23,14 @@ mod split;
 mod tokenize;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema, SchemaRef};
 
 use crate::error::{ReadError, Result};
+use crate::kept::Shelf;
 use crate::options::Options;
 use crate::pipeline::{Block, BlockParser, Blocks, Parsed, Pipeline, Splitter};
 use crate::scan::{BatchSource, Format, Infer, Scan};
@@ -49,19 +49,7 @@ use tokenize::tokenize;
 pub struct Csv {
     options: CsvOptions,
     /// A compressed file whose head was looked at to infer the schema: it need not be decompressed again.
-    opened: Mutex<Option<Opened>>,
-}
-
-struct Opened {
-    path: PathBuf,
-    prelude: Prelude,
-    input: Input,
-}
-
-impl std::fmt::Debug for Opened {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opened").field("path", &self.path).finish_non_exhaustive()
-    }
+    opened: Shelf<(Prelude, Input)>,
 }
 
 /// Names and kinds of the columns of a dataset.
@@ -80,12 +68,7 @@ impl Csv {
     fn separated_by(separator: u8, mut options: Options) -> Result<Self> {
         let csv = CsvOptions::new(&mut options, separator)?;
         options.finish("csv")?;
-        Ok(Csv { options: csv, opened: Mutex::new(None) })
-    }
-
-    fn take_opened(&self, file: &Source) -> Option<Opened> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.take_if(|opened| opened.path == file.path())
+        Ok(Csv { options: csv, opened: Shelf::new() })
     }
 
     fn start(&self, file: &Source, scan: &Scan) -> Result<(Prelude, Input, Ahead)> {
@@ -187,10 +170,7 @@ impl Csv {
         });
         let kinds = kinds.collect();
         if keep {
-            let input = head::resume(input, ahead);
-            let path = file.path().to_owned();
-            *self.opened.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(Opened { path, prelude, input });
+            self.opened.put(file.path(), (prelude, head::resume(input, ahead)));
         } else {
             scan.progress.bytes.store(read_before, Ordering::Relaxed);
         }
@@ -372,9 +352,11 @@ impl Format for Csv {
             if kinds.iter().any(|(_, kind)| *kind != Kind::Null) {
                 break;
             }
-            let opened = self.take_opened(first);
+            let opened = self.opened.take(first.path());
             kinds = merge_kinds(kinds, self.look(file, scan)?);
-            *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = opened;
+            if let Some(opened) = opened {
+                self.opened.put(first.path(), opened);
+            }
         }
         if scan.infer == Infer::Full {
             let (mut all, mut order) = (HashMap::new(), Vec::new());
@@ -401,8 +383,8 @@ impl Format for Csv {
         given: bool,
         scan: &Scan,
     ) -> Result<Box<dyn BatchSource>> {
-        let (prelude, input) = match self.take_opened(file) {
-            Some(opened) => (opened.prelude, opened.input),
+        let (prelude, input) = match self.opened.take(file.path()) {
+            Some(opened) => opened,
             None => {
                 let (prelude, input, ahead) = self.start(file, scan)?;
                 (prelude, head::resume(input, ahead))

@@ -18,6 +18,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
 
 use crate::error::{Cause, ReadError, Result};
+use crate::kept::{Recording, Shelf};
 use crate::options::Options;
 use crate::pipeline::{Blocks, Pipeline};
 use crate::scan::{BatchSource, Format, Infer, Scan};
@@ -43,6 +44,8 @@ pub struct Json {
     field: Option<String>,
     encoding: Encoding,
     on_error: OnError,
+    /// A compressed file whose head was looked at: it need not be decompressed again.
+    opened: Shelf<Input>,
 }
 
 impl Json {
@@ -60,7 +63,7 @@ impl Json {
         }
         options.finish("json")?;
         let chunk_size = block_size.or(chunk_size).unwrap_or(CHUNK_SIZE);
-        Ok(Json { chunk_size, field, encoding, on_error })
+        Ok(Json { chunk_size, field, encoding, on_error, opened: Shelf::new() })
     }
 
     fn input(&self, file: &Source, scan: &Scan) -> Result<Input> {
@@ -81,14 +84,15 @@ impl Json {
         };
         let splitter = Splitter::new(Arc::clone(&layout), 1, scan.block_bytes).looking(limit);
         let looker = Looker { layout: Arc::clone(&layout), on_error: self.on_error };
-        let mut pipeline = Pipeline::new(
-            file.path(),
-            self.input(file, scan)?,
-            Vec::new(),
-            Box::new(splitter),
-            looker,
-            scan,
-        );
+        let read_before = scan.progress.bytes.load(Ordering::Relaxed);
+        let mut input = self.input(file, scan)?;
+        let mut recording: Option<Recording> = None;
+        if limit.is_some() && input.compression.is_some() {
+            let (shown, kept) = Recording::of(input);
+            (input, recording) = (shown, Some(kept));
+        }
+        let mut pipeline =
+            Pipeline::new(file.path(), input, Vec::new(), Box::new(splitter), looker, scan);
         let mut rows = Rows::new();
         let mut bytes = 0;
         while limit.is_none_or(|limit| bytes < limit) {
@@ -110,6 +114,12 @@ impl Json {
                 }
                 break;
             }
+        }
+        // No thread reads any more.
+        drop(pipeline);
+        match recording.and_then(|recording| recording.replay()) {
+            Some(input) => self.opened.put(file.path(), input),
+            None => scan.progress.bytes.store(read_before, Ordering::Relaxed),
         }
         Ok((rows, layout.get().is_some_and(|layout| layout.is_array())))
     }
@@ -152,14 +162,12 @@ impl Format for Json {
         let splitter = Splitter::new(Arc::clone(&layout), scan.batch_size, scan.block_bytes);
         let (on_error, ended_too) = (self.on_error, Arc::clone(&ended));
         let parser = RowParser { plan, layout: Arc::clone(&layout), ended: ended_too, on_error };
-        let pipeline = Pipeline::new(
-            file.path(),
-            self.input(file, scan)?,
-            Vec::new(),
-            Box::new(splitter),
-            parser,
-            scan,
-        );
+        let input = match self.opened.take(file.path()) {
+            Some(input) => input,
+            None => self.input(file, scan)?,
+        };
+        let pipeline =
+            Pipeline::new(file.path(), input, Vec::new(), Box::new(splitter), parser, scan);
         Ok(Box::new(JsonSource {
             blocks: Blocks::new(batches, pipeline),
             layout,
