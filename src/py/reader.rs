@@ -378,7 +378,8 @@ impl Iterator for Stream {
         match state.advance() {
             Ok(batch) => batch.map(Ok),
             Err(error) => {
-                let message = error.to_string();
+                // A string of C, which a NUL out of the file would end.
+                let message = error.to_string().replace('\0', "\\0");
                 state.error = Some(error);
                 Some(Err(ArrowError::ExternalError(message.into())))
             }

@@ -146,6 +146,6 @@ def test_mutated_files(tmp_path: Path) -> None:
     """A few of the inputs that `make fuzz` reads."""
     found = fuzz.seeds(tmp_path)
     for number in range(400):
-        name, data = fuzz.mutated(found, number)
+        name, data, seed = fuzz.mutated(found, number)
         (tmp_path / name).write_bytes(data)
-        fuzz.read(tmp_path / name, number)
+        fuzz.read(tmp_path / name, number, seed)

@@ -294,6 +294,8 @@ impl pipeline::Splitter for Splitter {
     }
 
     fn split_rest(&mut self, data: &[u8]) -> Result<Option<usize>> {
+        // No more comes that would tell.
+        self.layout.get_or_init(|| Layout::of(data));
         self.first = true;
         self.split(data, data.len())
     }
