@@ -273,10 +273,12 @@ def main() -> int:
     shutil.rmtree(asked.keep, ignore_errors=True)
     started, problems = time.monotonic(), []
     for start in range(first, last, 5000):
-        problems += run(start, min(start + 5000, last), asked.keep)
+        found = run(start, min(start + 5000, last), asked.keep)
+        problems += found
         done = min(start + 5000, last) - first
-        print(f"{done} inputs, {len(problems)} problems, {time.monotonic() - started:.0f} s")
-    print("\n".join(problems))
+        seconds = time.monotonic() - started
+        print(f"{done} inputs, {len(problems)} problems, {seconds:.0f} s", *found, sep="\n")
+        sys.stdout.flush()
     return 1 if problems else 0
 
 
