@@ -88,8 +88,9 @@ impl Format for ByDatasets {
         };
         if scan.infer == Infer::Full && matches!(self.kind, Kind::Csv | Kind::Tsv) {
             return Err(ReadError::unsupported(
-                "infer=\"full\" does not go with these options, which are read by pandas",
-            ));
+                "infer=\"full\" does not go with what is read by pandas",
+            )
+            .in_file(first.path()));
         }
         Ok(self.stream(first, None, false)?.1)
     }

@@ -329,6 +329,18 @@ def test_bad_files_are_left_out(
         fast_axolotl.open_dataset(paths, on_bad_files="maybe")
 
 
+def test_a_header_that_is_skipped_without_end(tmp_path: Path) -> None:
+    """Maps in maps behind the end of the file: no bytes are read, and none are missed."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"s": ["x", "é", None]}), path, compression="brotli")
+    data = bytearray(path.read_bytes())
+    at = pq.ParquetFile(path).metadata.row_group(0).column(0).data_page_offset
+    data[at + 10 : at + 10] = b"[" * 300
+    path.write_bytes(data)
+    with pytest.raises(DamagedFileError, match=r"a\.parquet"):
+        list(fast_axolotl.open_dataset(path))
+
+
 def test_a_nul_in_a_message(tmp_path: Path) -> None:
     """What is found in a file is part of the message, which goes through C."""
     path = tmp_path / "a.jsonl"
