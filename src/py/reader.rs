@@ -168,8 +168,7 @@ pub fn open_files(
             dataset => dataset?,
         };
         let schema = with_features(dataset.full_schema(), features.as_deref());
-        if let Some(name) = schema.fields().iter().find_map(name_with_nul) {
-            let message = format!("the name of a column has a NUL character: {name:?}");
+        if let Some(message) = schema.fields().iter().find_map(unspeakable) {
             let error = ReadError::damaged(message);
             return Err(match dataset.files().first() {
                 Some(file) => error.in_file(file.path()),
@@ -198,16 +197,24 @@ fn is_left_to_datasets(error: &ReadError, kind: Kind) -> bool {
     matches!(error.cause, Cause::Unsupported(_)) && ByDatasets::knows(kind)
 }
 
-/// A name that the C data interface, whose strings end at a NUL, can't pass on.
-fn name_with_nul(field: &FieldRef) -> Option<String> {
+/// What the C data interface can't pass on: a name with a NUL, which ends its strings; a type that no
+/// other library has.
+fn unspeakable(field: &FieldRef) -> Option<String> {
     if field.name().contains('\0') {
-        return Some(field.name().clone());
+        return Some(format!("the name of a column has a NUL character: {:?}", field.name()));
     }
     match field.data_type() {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            name_with_nul(item)
+        DataType::Decimal32(0, _)
+        | DataType::Decimal64(0, _)
+        | DataType::Decimal128(0, _)
+        | DataType::Decimal256(0, _) => {
+            Some(format!("column {:?} is a decimal of no digits", field.name()))
         }
-        DataType::Struct(fields) => fields.iter().find_map(name_with_nul),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => unspeakable(item),
+        DataType::Struct(fields) => fields.iter().find_map(unspeakable),
         _ => None,
     }
 }

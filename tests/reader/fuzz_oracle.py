@@ -159,6 +159,8 @@ def check(seed: Seed, path: Path, rows: Rows, error: Exception | None) -> None:
 
     `rows` are those that our reader gave of the file that the seed was made to, before `error`.
     """
+    if error is not None and "NUL character" in str(error):
+        return  # Such a name can't be passed on, nor any row under it.
     data = path.read_bytes()
     whole = True
     expected = (
