@@ -189,7 +189,7 @@ def read(path: Path, number: int, seed: Seed | None = None) -> None:
         # Times that are fine in Arrow and that Python has no object for.
         if "out of range" not in str(found) and "too large" not in str(found):
             raise
-        error = found
+        return
     except ValueError as found:
         # What was asked for is fine; it is not told from the name when the content is damaged.
         if "format" not in str(found) and "column" not in str(found):

@@ -239,7 +239,7 @@ def check(folder: Path, content: str, **options: Any) -> None:
             assert not is_all(rows, content), (plain(found), rows)
 
 
-SETTINGS = settings(max_examples=150, suppress_health_check=HERE)
+SETTINGS = settings(max_examples=60, suppress_health_check=HERE)
 
 
 @SETTINGS
@@ -266,7 +266,7 @@ def test_odd_lines(tmp_path: Path, content: str) -> None:
     check(tmp_path, content)
 
 
-@settings(max_examples=120, suppress_health_check=HERE)
+@settings(max_examples=40, suppress_health_check=HERE)
 @given(content=st.one_of(lines(), odd_lines()), size=st.sampled_from([1, 20, 60]))
 def test_types_of_the_head(tmp_path: Path, content: str, size: int) -> None:
     """Types come from the first bytes; what comes later fits, or is an error that says so."""
@@ -343,7 +343,7 @@ def fields(draw: st.DrawFn) -> str:
     return json.dumps({"info": {"data": 1}, "data": data, "x": "}"})
 
 
-@settings(max_examples=150, suppress_health_check=HERE)
+@settings(max_examples=60, suppress_health_check=HERE)
 @given(content=fields())
 def test_a_field(tmp_path: Path, content: str) -> None:
     """`datasets` reads a field through pandas, which makes dates and columns of it."""
@@ -368,7 +368,7 @@ def test_a_field_of_columns_in_gzip(tmp_path: Path) -> None:
     assert read(path, field="data", schema=given_types).schema == given_types
 
 
-@settings(max_examples=80, suppress_health_check=HERE)
+@settings(max_examples=40, suppress_health_check=HERE)
 @given(content=arrays(), blank=st.sampled_from([" ", "\n", "\r\n\t"]))
 def test_an_array_behind_blanks(tmp_path: Path, content: str, blank: str) -> None:
     check(tmp_path, blank + content)
