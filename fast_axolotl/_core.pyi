@@ -211,6 +211,7 @@ def open_files(
     infer: str,
     options: dict[str, Any],
     features: str | None,
+    bad_file: Callable[[str], object] | None,
 ) -> Files: ...
 def multipack_pack(
     lengths: Any, capacity: int, group_size: int, per_bin: int, max_bins: int, offset: int

@@ -1,7 +1,7 @@
-"""CSV and text files by the builders of `datasets` themselves.
+"""CSV, JSON and text files by the builders of `datasets` themselves.
 
-For the options that the Rust reader leaves to pandas and to Python's codecs: the rows are theirs by
-construction, and still come a chunk at a time.
+For what the Rust reader leaves to pandas and to Python's codecs: the rows are theirs by
+construction, and still come a chunk at a time where theirs do.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ class Stream:
     """The batches that `datasets` reads from one file, as bytes of the IPC stream format.
 
     Args:
-        kind: "csv", "tsv" or "text".
+        kind: "csv", "tsv", "json" or "text".
         path: The file; gzip and zstd are told by its content.
         options: The options of the builder.
         schema: The schema to read with; else that of the first chunk.
@@ -86,7 +86,7 @@ def _tables(
 ) -> "Iterator[pa.Table]":
     builder = _builder(kind, options, schema)
     with contextlib.ExitStack() as stack:
-        file = _content(path, stack, text=kind == "text")
+        file = _content(path, stack, by_name=kind in ("text", "json"))
         # Kept by name: it must outlive the files, or complains that it was not closed.
         tables = builder._generate_tables([path], [[file]])
         for _, table in tables:
@@ -96,6 +96,7 @@ def _tables(
 def _builder(kind: str, options: dict[str, Any], schema: "pa.Schema | None") -> Any:
     import datasets
     from datasets.packaged_modules.csv.csv import Csv, CsvConfig
+    from datasets.packaged_modules.json.json import Json, JsonConfig
     from datasets.packaged_modules.text.text import Text, TextConfig
 
     features: datasets.Features | None = None
@@ -104,6 +105,9 @@ def _builder(kind: str, options: dict[str, Any], schema: "pa.Schema | None") -> 
     config: Any
     if kind == "text":
         config, builder = TextConfig(features=features, **options), Text.__new__(Text)
+    elif kind == "json":
+        config, builder = JsonConfig(features=features, **options), Json.__new__(Json)
+        builder.info = datasets.DatasetInfo(features=features)
     else:
         if kind in _SEPARATORS:
             options.setdefault("sep", _SEPARATORS[kind])
@@ -112,7 +116,7 @@ def _builder(kind: str, options: dict[str, Any], schema: "pa.Schema | None") -> 
     return builder
 
 
-def _content(path: str, stack: contextlib.ExitStack, *, text: bool) -> Any:
+def _content(path: str, stack: contextlib.ExitStack, *, by_name: bool) -> Any:
     with Path(path).open("rb") as file:
         head = file.read(4)
     content: Any
@@ -126,17 +130,17 @@ def _content(path: str, stack: contextlib.ExitStack, *, text: bool) -> Any:
         stored = stack.enter_context(io.FileIO(path))
         raw = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
         content = stack.enter_context(io.BufferedReader(raw, 1 << 20))
-    elif text:
+    elif by_name:
         return path
     else:
         # Not by its name: the builder would leave it open when nobody reads to the end.
         content = stack.enter_context(io.BufferedReader(io.FileIO(path), 1 << 18))
-    if not text:
+    if not by_name:
         return content
-    # The builder opens a text file by its name.
     import shutil
     import tempfile
 
+    # The builder opens the file itself.
     handle, name = tempfile.mkstemp(suffix=".txt")
     stack.callback(os.unlink, name)
     with os.fdopen(handle, "wb") as plain:

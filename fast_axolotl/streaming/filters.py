@@ -1,7 +1,10 @@
 """Rows that match a filter, in batches of exact size."""
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from .reader import _each
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,7 +19,7 @@ def filtered(reader: "Reader", spec: "Spec", skip: int = 0) -> "Iterator[pa.Reco
     expression = to_expression(spec.filters)
     kept: list[pa.RecordBatch] = []
     rows = 0
-    for batch in reader._unfiltered(0):
+    for batch in _candidates(reader, spec, expression):
         found = batch.filter(expression)
         if spec.columns is not None:
             found = found.select(spec.columns)
@@ -36,6 +39,48 @@ def filtered(reader: "Reader", spec: "Spec", skip: int = 0) -> "Iterator[pa.Reco
 
 def _one_batch(table: "pa.Table") -> "pa.RecordBatch":
     return table.combine_chunks().to_batches()[0]
+
+
+def _candidates(reader: "Reader", spec: "Spec", expression: Any) -> "Iterator[pa.RecordBatch]":
+    """Return the batches without row groups of Parquet whose statistics rule them out."""
+    if spec.files.format != "parquet":
+        yield from reader._unfiltered(0)
+        return
+    batches = reader._start()
+    try:
+        found = _each(batches)
+        at = end = 0
+        for path in spec.files.paths:
+            for rows, is_wanted in _row_groups(path, expression):
+                end = sys.maxsize if rows is None else end + rows
+                if not is_wanted and at < end:
+                    at += batches.skip(end - at)
+                # The last batch may reach into groups that are not wanted.
+                while at < end and (batch := next(found, None)) is not None:
+                    at += batch.num_rows
+                    yield batch
+        yield from found
+    finally:
+        reader._stop(batches)
+
+
+def _row_groups(path: str, expression: Any) -> "list[tuple[int | None, bool]]":
+    """Return the row groups of a Parquet file: their rows, and whether any of them may be kept.
+
+    Of a file that can't be looked at, all rows (None) may be.
+    """
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+    from pyarrow.fs import LocalFileSystem
+
+    try:
+        fragment = ds.ParquetFileFormat().make_fragment(path, LocalFileSystem())
+        found = fragment.split_by_row_group(expression, schema=fragment.physical_schema)
+        wanted = {group.id for part in found for group in part.row_groups}
+        return [(group.num_rows, group.id in wanted) for group in fragment.row_groups]
+    except (pa.ArrowException, OSError, ValueError, TypeError):
+        # Damaged, compressed as a whole, or without the column: whoever reads it says so.
+        return [(None, True)]
 
 
 def to_expression(filters: Any) -> Any:

@@ -192,6 +192,8 @@ def _full_schema(reader: Reader) -> pa.Schema:
 def _shards(reader: Reader) -> list[Shard]:
     paths = reader.files
     parts = -(-SHARDS // max(len(paths), 1))
+    if reader._spec.on_bad_files != "error":
+        parts = 1  # What comes behind a damage is left out, which no other shard knows.
     shards: list[Shard] = []
     for path in paths:
         spec = reader._spec._replace(files=reader._spec.files._replace(paths=[path]))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import errors
 from .sources import Files, Source, find
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Spec(NamedTuple):
     #: An Arrow schema, or anything that offers one.
     schema: Any
     filters: Any
+    #: "error", or "warn" or "skip" to leave out what is damaged.
+    on_bad_files: str = "error"
 
 
 def open_dataset(
@@ -69,7 +72,8 @@ def open_dataset(
         infer: "first" finds types from the head of the first file; "full" reads all of them
             once before.
         filters: Rows to keep: a list of tuples (or a list of such lists) or a pyarrow expression,
-            as `pyarrow.parquet` takes them.
+            as `pyarrow.parquet` takes them. Row groups of Parquet that can't have such rows, by
+            their statistics, are not read.
         split: Which split of a saved DatasetDict; "train" if it has one.
         progress: True for a progress bar, or a function that is called with a `Progress`.
         **options: The options of the builder that `datasets` has for the format, with the same
@@ -98,12 +102,16 @@ def open_dataset(
         schema = features
     if schema is not None and hasattr(schema, "arrow_schema"):
         schema = schema.arrow_schema
-    on_bad_files = options.pop("on_bad_files", "error") or "error"
+    bad = options.pop("on_bad_files", None) or "error"
+    if bad not in ("error", "warn", "skip"):
+        raise ValueError(f"on_bad_files must be 'error', 'warn' or 'skip', not {bad!r}")
     files = find(source, format, split)
-    if on_bad_files != "error":
-        files = _without_bad_files(files, on_bad_files)
+    if files.format == "parquet":
+        options.pop("fragment_scan_options", None)  # how pyarrow is to buffer what it reads
     names = None if columns is None else [str(name) for name in columns]
-    spec = Spec(files, names, batch_size, num_threads, infer, options, schema, filters)
+    spec = Spec(files, names, batch_size, num_threads, infer, options, schema, filters, bad)
+    if bad != "error":
+        spec = spec._replace(files=_without_bad_files(spec))
     return Reader(spec, progress)
 
 
@@ -115,25 +123,30 @@ def _core_or_raise() -> "_core":  # type: ignore[valid-type]
     return _native.core
 
 
-def _without_bad_files(files: Files, policy: str) -> Files:
-    if policy not in ("warn", "skip"):
-        raise ValueError(f"on_bad_files must be 'error', 'warn' or 'skip', not {policy!r}")
-    good = [path for path in files.paths if _opens(files._replace(paths=[path]), policy)]
+def _without_bad_files(spec: Spec) -> Files:
+    """Return the files that can be opened; what is damaged behind its start is met when read."""
+    good = [path for path in spec.files.paths if _opens(spec, path)]
     if not good:
-        raise ValueError(f"none of the files can be read: {', '.join(files.paths)}")
-    return files._replace(paths=good)
+        raise ValueError(f"none of the files can be read: {', '.join(spec.files.paths)}")
+    return spec.files._replace(paths=good)
 
 
-def _opens(files: Files, policy: str) -> bool:
+def _opens(spec: Spec, path: str) -> bool:
+    one = spec._replace(files=spec.files._replace(paths=[path]), infer="first", schema=None)
     try:
-        _open(Spec(files, None, 1, 1, "first", {}, None, None))
-    except (ValueError, OSError) as error:
-        if policy == "warn":
-            import logging
-
-            logging.getLogger("fast_axolotl.streaming").warning("left out: %s", error)
+        _open(one)
+    except errors.ReaderError as error:
+        _left_out(spec.on_bad_files)(str(error))
         return False
     return True
+
+
+def _left_out(policy: str) -> Callable[[str], object]:
+    import logging
+
+    level = logging.WARNING if policy == "warn" else logging.DEBUG
+    logger = logging.getLogger("fast_axolotl.streaming")
+    return lambda reason: logger.log(level, "left out: %s", reason)
 
 
 def _open(spec: Spec) -> "_core.Files":
@@ -148,6 +161,7 @@ def _open(spec: Spec) -> "_core.Files":
         infer=spec.infer,
         options=dict(spec.options),
         features=spec.files.features,
+        bad_file=None if spec.on_bad_files == "error" else _left_out(spec.on_bad_files),
     )
 
 
@@ -213,21 +227,7 @@ class Reader:
         try:
             if skip:
                 batches.skip(skip)
-            pyarrow = _pyarrow()
-            if pyarrow is None:
-                while (batch := batches.next_batch()) is not None:
-                    yield batch
-                return
-            stream = pyarrow.RecordBatchReader.from_stream(batches)
-            while True:
-                try:
-                    batch = stream.read_next_batch()
-                except StopIteration:
-                    return
-                except Exception:
-                    batches.raise_pending()
-                    raise
-                yield batch
+            yield from _each(batches)
         finally:
             self._stop(batches)
 
@@ -348,6 +348,25 @@ class Reader:
         from .progress import watched
 
         return watched(batches, self._files, self._spec.files.size, self._progress)
+
+
+def _each(batches: "_core.Batches") -> "Iterator[pa.RecordBatch]":
+    """Return what is left of the batches."""
+    pyarrow = _pyarrow()
+    if pyarrow is None:
+        while (batch := batches.next_batch()) is not None:
+            yield batch
+        return
+    stream = pyarrow.RecordBatchReader.from_stream(batches)
+    while True:
+        try:
+            batch = stream.read_next_batch()
+        except StopIteration:
+            return
+        except Exception:
+            batches.raise_pending()
+            raise
+        yield batch
 
 
 def _pyarrow() -> Any:

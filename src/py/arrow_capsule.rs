@@ -170,30 +170,56 @@ fn from_array(pair: &Bound<'_, PyAny>, wanted: Wanted) -> Option<Imported> {
 }
 
 fn from_stream(capsule: &Bound<'_, PyAny>, wanted: Wanted) -> Option<Imported> {
-    let stream = pointer::<Stream>(capsule, c"arrow_array_stream")?;
-    // SAFETY: a capsule of this name holds this struct; it stays in the capsule, which releases it.
-    // The structs it fills in are ours, and are dropped by their Arrow types.
-    unsafe {
-        (*stream).release?;
+    let stream = OpenStream::new(capsule)?;
+    // SAFETY: the struct was filled in by the stream, or is empty.
+    let kind = match unsafe { checked_type((&raw const stream.schema).cast(), wanted) }? {
+        Ok(kind) => kind,
+        Err(other) => return Some(Imported::OtherType(other)),
+    };
+    // SAFETY: as above.
+    let check =
+        |array: &FFI_ArrowArray| unsafe { checked_array((&raw const *array).cast(), &kind) };
+    stream.chunks(check).map(Imported::Chunks)
+}
+
+/// A stream in a capsule, which releases it, and its schema.
+struct OpenStream {
+    stream: *mut Stream,
+    schema: FFI_ArrowSchema,
+}
+
+impl OpenStream {
+    fn new(capsule: &Bound<'_, PyAny>) -> Option<Self> {
+        let stream = pointer::<Stream>(capsule, c"arrow_array_stream")?;
         let mut schema = FFI_ArrowSchema::empty();
-        if (*stream).get_schema?(stream, (&raw mut schema).cast()) != 0 {
-            return None;
+        // SAFETY: a capsule of this name holds this struct. The struct that it fills in is ours, and is
+        // dropped by its Arrow type.
+        unsafe {
+            (*stream).release?;
+            if (*stream).get_schema?(stream, (&raw mut schema).cast()) != 0 {
+                return None;
+            }
         }
-        let kind = match checked_type((&raw const schema).cast(), wanted)? {
-            Ok(kind) => kind,
-            Err(other) => return Some(Imported::OtherType(other)),
-        };
+        Some(OpenStream { stream, schema })
+    }
+
+    /// All arrays that are left, each of them `check`ed before it is believed.
+    fn chunks(&self, check: impl Fn(&FFI_ArrowArray) -> Option<()>) -> Option<Vec<ArrayData>> {
         let mut chunks = Vec::new();
         loop {
             let mut array = FFI_ArrowArray::empty();
-            if (*stream).get_next?(stream, (&raw mut array).cast()) != 0 {
-                return None;
+            // SAFETY: the stream is open, for its capsule is borrowed by whoever walks over it; an array
+            // that passed the check is whole, and its release is ours now.
+            unsafe {
+                if (*self.stream).get_next?(self.stream, (&raw mut array).cast()) != 0 {
+                    return None;
+                }
+                if array.is_released() {
+                    return Some(chunks);
+                }
+                check(&array)?;
+                chunks.push(from_ffi(array, &self.schema).ok()?);
             }
-            if array.is_released() {
-                return Some(Imported::Chunks(chunks));
-            }
-            checked_array((&raw const array).cast(), &kind)?;
-            chunks.push(from_ffi(array, &schema).ok()?);
         }
     }
 }
@@ -218,27 +244,9 @@ pub fn table(name: &'static str, value: &Bound<'_, PyAny>) -> Result<(Fields, Ve
 }
 
 fn batches(capsule: &Bound<'_, PyAny>) -> Option<(Fields, Vec<ArrayData>)> {
-    let stream = pointer::<Stream>(capsule, c"arrow_array_stream")?;
-    // SAFETY: as in `from_stream`.
-    unsafe {
-        (*stream).release?;
-        let mut schema = FFI_ArrowSchema::empty();
-        if (*stream).get_schema?(stream, (&raw mut schema).cast()) != 0 {
-            return None;
-        }
-        let fields = TableSchema::try_from(&schema).ok()?.fields;
-        let mut batches = Vec::new();
-        loop {
-            let mut array = FFI_ArrowArray::empty();
-            if (*stream).get_next?(stream, (&raw mut array).cast()) != 0 {
-                return None;
-            }
-            if array.is_released() {
-                return Some((fields, batches));
-            }
-            batches.push(from_ffi(array, &schema).ok()?);
-        }
-    }
+    let stream = OpenStream::new(capsule)?;
+    let fields = TableSchema::try_from(&stream.schema).ok()?.fields;
+    Some((fields, stream.chunks(|_| Some(()))?))
 }
 
 /// The columns of the schema that `value` offers; None where Arrow for Rust does not know a type.

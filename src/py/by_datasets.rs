@@ -28,7 +28,7 @@ pub struct ByDatasets {
 
 impl ByDatasets {
     pub fn knows(kind: Kind) -> bool {
-        matches!(kind, Kind::Csv | Kind::Tsv | Kind::Text)
+        matches!(kind, Kind::Csv | Kind::Tsv | Kind::Text | Kind::Json)
     }
 
     pub fn new(kind: Kind, options: Py<PyDict>) -> Self {
@@ -86,10 +86,11 @@ impl Format for ByDatasets {
         let Some(first) = files.first() else {
             return Err(ReadError::request("no file to infer a schema from"));
         };
-        if scan.infer == Infer::Full && self.kind != Kind::Text {
+        if scan.infer == Infer::Full && matches!(self.kind, Kind::Csv | Kind::Tsv) {
             return Err(ReadError::unsupported(
-                "infer=\"full\" does not go with these options, which are read by pandas",
-            ));
+                "infer=\"full\" does not go with what is read by pandas",
+            )
+            .in_file(first.path()));
         }
         Ok(self.stream(first, None, false)?.1)
     }

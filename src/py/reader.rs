@@ -11,7 +11,7 @@ use arrow_data::ffi::FFI_ArrowArray;
 use arrow_schema::ffi::FFI_ArrowSchema;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
 use kernels::threads;
-use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::exceptions::{PyKeyError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyCapsule, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use reader::columnar::ipc::{Ipc, with_features};
@@ -23,7 +23,7 @@ use reader::error::{Cause, ReadError};
 use reader::format::{self, Kind};
 use reader::json::Json;
 use reader::options::{Options, Value};
-use reader::scan::{Format, Infer, Progress, Scan};
+use reader::scan::{BadFile, Format, Infer, Progress, Scan};
 use reader::source::Source;
 use reader::text::Text;
 
@@ -116,7 +116,9 @@ pub fn saved_dataset(
 
 /// Open files of one format; finds out their schema unless it is given.
 #[pyfunction]
-#[pyo3(signature = (format, paths, *, columns, batch_size, num_threads, schema, infer, options, features))]
+#[pyo3(signature = (
+    format, paths, *, columns, batch_size, num_threads, schema, infer, options, features, bad_file
+))]
 #[allow(clippy::too_many_arguments)] // keywords
 pub fn open_files(
     py: Python<'_>,
@@ -129,6 +131,7 @@ pub fn open_files(
     infer: &str,
     options: &Bound<'_, PyDict>,
     features: Option<String>,
+    bad_file: Option<Py<PyAny>>,
 ) -> PyResult<Files> {
     let schema = schema.map(arrow_capsule::import_schema).transpose()?;
     let infer = match infer {
@@ -149,6 +152,7 @@ pub fn open_files(
         threads: threads::resolve(num_threads),
         infer,
         progress: Arc::clone(&progress),
+        bad_file: bad_file.map(told),
         interrupted: Arc::new(move || watched.interrupted()),
         ..Scan::default()
     };
@@ -164,8 +168,7 @@ pub fn open_files(
             dataset => dataset?,
         };
         let schema = with_features(dataset.full_schema(), features.as_deref());
-        if let Some(name) = schema.fields().iter().find_map(name_with_nul) {
-            let message = format!("the name of a column has a NUL character: {name:?}");
+        if let Some(message) = schema.fields().iter().find_map(unspeakable) {
             let error = ReadError::damaged(message);
             return Err(match dataset.files().first() {
                 Some(file) => error.in_file(file.path()),
@@ -178,21 +181,40 @@ pub fn open_files(
     Ok(Files { dataset, progress, signals })
 }
 
+/// Calls a function of Python with what an error says.
+fn told(function: Py<PyAny>) -> BadFile {
+    Arc::new(move |error| {
+        Python::attach(|py| {
+            if let Err(raised) = function.call1(py, (error.to_string(),)) {
+                raised.write_unraisable(py, None);
+            }
+        });
+    })
+}
+
 /// Whether the options ask for what only pandas, or Python's codecs, can do.
 fn is_left_to_datasets(error: &ReadError, kind: Kind) -> bool {
     matches!(error.cause, Cause::Unsupported(_)) && ByDatasets::knows(kind)
 }
 
-/// A name that the C data interface, whose strings end at a NUL, can't pass on.
-fn name_with_nul(field: &FieldRef) -> Option<String> {
+/// What the C data interface can't pass on: a name with a NUL, which ends its strings; a type that no
+/// other library has.
+fn unspeakable(field: &FieldRef) -> Option<String> {
     if field.name().contains('\0') {
-        return Some(field.name().clone());
+        return Some(format!("the name of a column has a NUL character: {:?}", field.name()));
     }
     match field.data_type() {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            name_with_nul(item)
+        DataType::Decimal32(0, _)
+        | DataType::Decimal64(0, _)
+        | DataType::Decimal128(0, _)
+        | DataType::Decimal256(0, _) => {
+            Some(format!("column {:?} is a decimal of no digits", field.name()))
         }
-        DataType::Struct(fields) => fields.iter().find_map(name_with_nul),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => unspeakable(item),
+        DataType::Struct(fields) => fields.iter().find_map(unspeakable),
         _ => None,
     }
 }
@@ -236,7 +258,7 @@ impl Files {
         let reader = py.detach(|| self.dataset.reader());
         let reader = reader.map_err(|error| self.signals.exception(py, &error))?;
         let schema = Arc::clone(reader.schema());
-        let state = State { reader: Some(reader), error: None, rows: 0 };
+        let state = State { reader: Some(reader), error: None, unconverted: None, rows: 0 };
         Ok(Batches {
             state: Arc::new(Mutex::new(state)),
             schema,
@@ -277,6 +299,8 @@ struct State {
     reader: Option<Reader>,
     /// What went wrong in a stream, whose consumer can't pass it on as what it is.
     error: Option<ReadError>,
+    /// The value that Python has no object for, behind the rows that were given.
+    unconverted: Option<PyErr>,
     rows: u64,
 }
 
@@ -309,7 +333,31 @@ impl Batches {
 
     /// The next batch as a dict of lists; None after the last.
     fn next_dict<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        self.advance(py)?.map(|batch| to_dict(py, &batch)).transpose()
+        if let Some(error) = py.detach(|| lock(&self.state).unconverted.take()) {
+            return Err(error);
+        }
+        let Some(batch) = self.advance(py)? else { return Ok(None) };
+        let error = match to_dict(py, &batch) {
+            Ok(dict) => return Ok(Some(dict)),
+            Err(error) => error,
+        };
+        let Some((row, name, error)) = unconverted(py, &batch, &error) else { return Err(error) };
+        let error = py.detach(|| {
+            let mut state = lock(&self.state);
+            let place = state.rows - (batch.num_rows() - row) as u64;
+            let message = format!("row {place}, column {name:?}: {error}");
+            let error = PyOverflowError::new_err(message);
+            state.reader = None;
+            if row == 0 {
+                return Some(error);
+            }
+            state.unconverted = Some(error);
+            None
+        });
+        match error {
+            Some(error) => Err(error),
+            None => to_dict(py, &batch.slice(0, row)).map(Some),
+        }
     }
 
     /// Leave out up to `rows` rows; returns how many there were.
@@ -378,7 +426,8 @@ impl Iterator for Stream {
         match state.advance() {
             Ok(batch) => batch.map(Ok),
             Err(error) => {
-                let message = error.to_string();
+                // A string of C, which a NUL out of the file would end.
+                let message = error.to_string().replace('\0', "\\0");
                 state.error = Some(error);
                 Some(Err(ArrowError::ExternalError(message.into())))
             }
@@ -453,6 +502,25 @@ fn to_dict<'py>(py: Python<'py>, batch: &RecordBatch) -> PyResult<Bound<'py, PyD
         dict.set_item(field.name(), arrow_values::to_list(py, &**column, field)?)?;
     }
     Ok(dict)
+}
+
+/// The row, the column and the reason, where Python has no object for a value: a date of the year 10,000.
+fn unconverted(
+    py: Python<'_>,
+    batch: &RecordBatch,
+    error: &PyErr,
+) -> Option<(usize, String, String)> {
+    if !error.is_instance_of::<PyOverflowError>(py) && !error.is_instance_of::<PyValueError>(py) {
+        return None;
+    }
+    (0..batch.num_rows()).find_map(|row| {
+        let slice = batch.slice(row, 1);
+        let schema = slice.schema();
+        slice.columns().iter().zip(schema.fields()).find_map(|(column, field)| {
+            let error = arrow_values::to_list(py, &**column, field).err()?;
+            Some((row, field.name().clone(), error.value(py).to_string()))
+        })
+    })
 }
 
 fn export_schema<'py>(py: Python<'py>, schema: &SchemaRef) -> PyResult<Bound<'py, PyCapsule>> {

@@ -3,8 +3,9 @@
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
-use flate2::bufread::GzDecoder;
-use liblzma::bufread::XzDecoder;
+use flate2::{Decompress, FlushDecompress};
+use liblzma::stream::{Action, CONCATENATED, Stream};
+use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compression {
@@ -56,61 +57,138 @@ pub fn decompress(
     let whole = Cursor::new(head).chain(stored);
     let reader: Box<dyn Read + Send> = match compression {
         None => Box::new(whole),
-        Some(Compression::Gzip) => Box::new(Gzip {
-            state: GzipState::Start(BufReader::with_capacity(STORED_BYTES, whole)),
-        }),
-        Some(Compression::Zstd) => {
-            let stored = BufReader::with_capacity(STORED_BYTES, whole);
-            Box::new(Zstd { decoder: zstd::stream::read::Decoder::with_buffer(stored)? })
-        }
-        Some(Compression::Xz) => {
-            let stored = BufReader::with_capacity(STORED_BYTES, whole);
-            Box::new(Xz { decoder: XzDecoder::new_multi_decoder(stored) })
-        }
+        Some(Compression::Gzip) => Box::new(Decompressed::new(whole, Gzip::new())),
+        Some(Compression::Zstd) => Box::new(Decompressed::new(whole, Zstd::new()?)),
+        Some(Compression::Xz) => Box::new(Decompressed::new(whole, Xz::new()?)),
     };
     Ok((reader, compression))
 }
 
-/// All members of a gzip file, one after the other. Zeros after the last one are padding, anything else
-/// is damage.
-struct Gzip<R: BufRead> {
-    state: GzipState<R>,
+/// The content of `stored`. Unlike the readers of the decoders' crates it gives all that was
+/// decompressed before a damage.
+struct Decompressed<R, C> {
+    stored: BufReader<R>,
+    codec: C,
+    /// Whether a member or a frame has ended, and another one may follow.
+    between: bool,
+    /// What comes after the bytes that were given.
+    error: Option<io::Error>,
+    done: bool,
 }
 
-enum GzipState<R: BufRead> {
-    Start(R),
-    Member(Box<GzDecoder<R>>),
-    Done,
+trait Codec {
+    const NAME: &'static str;
+    /// What a file that is not complete ends inside of.
+    const PART: &'static str;
+
+    /// Decompresses a step; without `input`, what is left.
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step;
+
+    /// Begins with the next member or frame; false where nothing follows.
+    fn next_part(&mut self, stored: &mut impl BufRead) -> io::Result<bool>;
 }
 
-impl<R: BufRead> Read for Gzip<R> {
+/// What a decoder did.
+struct Step {
+    consumed: usize,
+    produced: usize,
+    /// Whether a member or a frame has ended, or what is wrong with it.
+    ended: Result<bool, String>,
+}
+
+impl<R: Read, C: Codec> Decompressed<R, C> {
+    fn new(stored: R, codec: C) -> Self {
+        let stored = BufReader::with_capacity(STORED_BYTES, stored);
+        Decompressed { stored, codec, between: false, error: None, done: false }
+    }
+
+    fn advance(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.between {
+            self.done = !self.codec.next_part(&mut self.stored)?;
+            self.between = false;
+            if self.done {
+                return Ok(0);
+            }
+        }
+        let input = self.stored.fill_buf()?;
+        let is_end = input.is_empty();
+        let step = self.codec.step(input, buffer);
+        self.stored.consume(step.consumed);
+        let is_stuck = step.produced == 0 && (is_end || step.consumed == 0);
+        match step.ended {
+            Ok(true) => self.between = true,
+            Ok(false) if is_stuck => {
+                let (name, part) = (C::NAME, C::PART);
+                let message = format!("{name}: the file ends inside a {part}: truncated");
+                self.error = Some(damaged(message));
+            }
+            Ok(false) => {}
+            Err(message) => self.error = Some(damaged(format!("{}: {message}", C::NAME))),
+        }
+        Ok(step.produced)
+    }
+}
+
+impl<R: Read, C: Codec> Read for Decompressed<R, C> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        loop {
-            match std::mem::replace(&mut self.state, GzipState::Done) {
-                GzipState::Start(stored) => {
-                    self.state = GzipState::Member(Box::new(GzDecoder::new(stored)));
-                }
-                GzipState::Member(mut decoder) => {
-                    let count = decoder.read(buffer).map_err(gzip_error)?;
-                    if count > 0 {
-                        self.state = GzipState::Member(decoder);
-                        return Ok(count);
-                    }
-                    let mut stored = decoder.into_inner();
-                    if skip_zeros(&mut stored)? {
-                        self.state = GzipState::Done;
-                    } else if stored.fill_buf()?.first() == Some(&GZIP[0]) {
-                        self.state = GzipState::Start(stored);
-                    } else {
-                        return Err(damaged("gzip: garbage after the last member"));
-                    }
-                }
-                GzipState::Done => return Ok(0),
+        while !self.done {
+            if let Some(error) = self.error.take() {
+                self.done = true;
+                return Err(error);
+            }
+            let count = self.advance(buffer)?;
+            if count > 0 {
+                return Ok(count);
             }
         }
+        Ok(0)
+    }
+}
+
+/// All members of a gzip file, one after the other. Zeros after the last one are padding, anything else
+/// is damage.
+struct Gzip {
+    inflate: Decompress,
+}
+
+/// The largest window that there is.
+const WINDOW_BITS: u8 = 15;
+
+impl Gzip {
+    fn new() -> Self {
+        Gzip { inflate: Decompress::new_gzip(WINDOW_BITS) }
+    }
+}
+
+impl Codec for Gzip {
+    const NAME: &'static str = "gzip";
+    const PART: &'static str = "member";
+
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
+        let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
+        let status = self.inflate.decompress(input, output, FlushDecompress::None);
+        Step {
+            consumed: size(self.inflate.total_in() - read),
+            produced: size(self.inflate.total_out() - written),
+            ended: match status {
+                Ok(status) => Ok(status == flate2::Status::StreamEnd),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+
+    fn next_part(&mut self, stored: &mut impl BufRead) -> io::Result<bool> {
+        if skip_zeros(stored)? {
+            return Ok(false);
+        }
+        if stored.fill_buf()?.first() != Some(&GZIP[0]) {
+            return Err(damaged("gzip: garbage after the last member"));
+        }
+        *self = Gzip::new();
+        Ok(true)
     }
 }
 
@@ -130,44 +208,172 @@ fn skip_zeros(stored: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
+/// All frames of a zstd file.
+struct Zstd {
+    decoder: Decoder<'static>,
+    /// Bytes that it asks for: to the end of a block. With more, a damage in a later block would hide
+    /// what was decompressed of those before.
+    hint: usize,
+}
+
+/// What the head of a frame has at least.
+const FRAME_HEAD: usize = 5;
+
+impl Zstd {
+    fn new() -> io::Result<Self> {
+        Ok(Zstd { decoder: Decoder::new()?, hint: FRAME_HEAD })
+    }
+}
+
+impl Codec for Zstd {
+    const NAME: &'static str = "zstd";
+    const PART: &'static str = "frame";
+
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
+        let mut input = InBuffer::around(&input[..input.len().min(self.hint)]);
+        let mut output = OutBuffer::around(output);
+        let hint = self.decoder.run(&mut input, &mut output);
+        let ended = hint.map_err(|error| error.to_string()).map(|hint| {
+            self.hint = if hint == 0 { FRAME_HEAD } else { hint };
+            hint == 0
+        });
+        Step { consumed: input.pos(), produced: output.pos(), ended }
+    }
+
+    fn next_part(&mut self, stored: &mut impl BufRead) -> io::Result<bool> {
+        if stored.fill_buf()?.is_empty() {
+            return Ok(false);
+        }
+        self.decoder.reinit()?;
+        Ok(true)
+    }
+}
+
+/// All streams of an xz file.
+struct Xz {
+    stream: Stream,
+}
+
+/// Far more than the highest preset takes.
+const XZ_MEMORY: u64 = 512 << 20;
+
+impl Xz {
+    fn new() -> io::Result<Self> {
+        Ok(Xz { stream: Stream::new_auto_decoder(XZ_MEMORY, CONCATENATED)? })
+    }
+}
+
+impl Codec for Xz {
+    const NAME: &'static str = "xz";
+    const PART: &'static str = "stream";
+
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
+        let (read, written) = (self.stream.total_in(), self.stream.total_out());
+        let action = if input.is_empty() { Action::Finish } else { Action::Run };
+        let status = self.stream.process(input, output, action);
+        Step {
+            consumed: size(self.stream.total_in() - read),
+            produced: size(self.stream.total_out() - written),
+            ended: match status {
+                Ok(status) => Ok(status == liblzma::stream::Status::StreamEnd),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+
+    fn next_part(&mut self, stored: &mut impl BufRead) -> io::Result<bool> {
+        Ok(!stored.fill_buf()?.is_empty())
+    }
+}
+
+fn size(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 fn damaged(message: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message.into())
 }
 
-fn gzip_error(error: io::Error) -> io::Error {
-    match error.kind() {
-        _ if error.raw_os_error().is_some() => error,
-        io::ErrorKind::UnexpectedEof => damaged("gzip: the file ends inside a member: truncated"),
-        _ => damaged(format!("gzip: {error}")),
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
     }
-}
 
-struct Zstd<R: BufRead> {
-    decoder: zstd::stream::read::Decoder<'static, R>,
-}
+    fn zstd(content: &[u8]) -> Vec<u8> {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
 
-impl<R: BufRead> Read for Zstd<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer).map_err(|error| match error.kind() {
-            _ if error.raw_os_error().is_some() => error,
-            io::ErrorKind::UnexpectedEof => {
-                damaged("zstd: the file ends inside a frame: truncated")
+    fn xz(content: &[u8]) -> Vec<u8> {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// What is read in pieces, and the error after it.
+    fn read(stored: Vec<u8>, piece: usize) -> (Vec<u8>, Option<String>) {
+        let (mut reader, _) = decompress(Cursor::new(stored)).unwrap();
+        let (mut content, mut buffer) = (Vec::new(), vec![0; piece]);
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return (content, None),
+                Ok(count) => content.extend_from_slice(&buffer[..count]),
+                Err(error) => return (content, Some(error.to_string())),
             }
-            _ => damaged(format!("zstd: {error}")),
-        })
+        }
     }
-}
 
-struct Xz<R: BufRead> {
-    decoder: XzDecoder<R>,
-}
+    /// Text that does not compress well, so that it is many blocks.
+    fn text() -> Vec<u8> {
+        let mut state = 1u64;
+        (0..2_000_000)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                b'a' + ((state >> 60) as u8)
+            })
+            .collect()
+    }
 
-impl<R: BufRead> Read for Xz<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer).map_err(|error| match error.kind() {
-            _ if error.raw_os_error().is_some() => error,
-            io::ErrorKind::UnexpectedEof => damaged("xz: the file ends inside a stream: truncated"),
-            _ => damaged(format!("xz: {error}")),
-        })
+    #[test]
+    fn parts_follow_each_other() {
+        for compress in [gzip, zstd, xz] {
+            let parts = [compress(b"ab"), compress(b""), compress(&text())].concat();
+            for piece in [1 << 20, 1000] {
+                assert_eq!(read(parts.clone(), piece), ([&b"ab"[..], &text()].concat(), None));
+            }
+            let (content, error) = read([compress(b"ab"), b"garbage".to_vec()].concat(), 100);
+            assert_eq!(content, b"ab");
+            assert!(error.is_some());
+        }
+        assert_eq!(read([gzip(b"ab"), vec![0; 9]].concat(), 5), (b"ab".to_vec(), None));
+    }
+
+    #[test]
+    fn what_comes_before_a_damage_is_given() {
+        let text = text();
+        // A block of these is at most 128 KB of content; of LZMA2, 2 MB.
+        for (compress, lost) in [(gzip as fn(&[u8]) -> _, 64 << 10), (zstd, 300 << 10)] {
+            let sound = compress(&text);
+            let middle = sound.len() / 2;
+            let cut = read(sound[..middle].to_vec(), 256 << 10);
+            assert!(cut.1.unwrap().contains("truncated"));
+            let mut broken = sound;
+            broken[middle..middle + 200].fill(0xff);
+            let (content, error) = read(broken, 256 << 10);
+            assert!(error.is_some());
+            for content in [content, cut.0] {
+                let same = content.iter().zip(&text).take_while(|(a, b)| a == b).count();
+                assert!(same + lost > text.len() / 2, "{same}");
+            }
+        }
     }
 }

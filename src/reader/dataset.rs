@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use crate::columnar::conform::project;
-use crate::error::Result;
+use crate::error::{Cause, ReadError, Result};
 use crate::rechunk::Rechunker;
 use crate::scan::{BatchSource, Format, Scan};
 use crate::source::Source;
@@ -22,7 +22,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// With `schema`, no file is looked at.
+    /// With `schema`, files are looked at only as far as it takes to know that they can be read.
     pub fn new(
         format: Arc<dyn Format>,
         files: Vec<Source>,
@@ -31,7 +31,11 @@ impl Dataset {
     ) -> Result<Self> {
         let given = schema.is_some();
         let schema = match schema {
-            Some(schema) => schema,
+            Some(schema) => match format.supports(&files, &scan) {
+                Err(error) if matches!(error.cause, Cause::Unsupported(_)) => return Err(error),
+                // What else is wrong comes in its place, behind the rows before it.
+                _ => schema,
+            },
             None => format.infer(&files, &scan)?,
         };
         project(&schema, scan.columns.as_deref())?;
@@ -94,7 +98,7 @@ pub struct Reader {
     source: Option<Box<dyn BatchSource>>,
     chunks: Rechunker,
     done: bool,
-    error: Option<crate::error::ReadError>,
+    error: Option<ReadError>,
 }
 
 impl Reader {
@@ -131,7 +135,7 @@ impl Reader {
 
     /// Leaves out up to `rows` rows; returns how many there were.
     pub fn skip(&mut self, rows: u64) -> Result<u64> {
-        let mut left = rows;
+        let mut left = rows - self.chunks.skip(rows)?;
         while left > 0 && self.open_next()? {
             let Some(source) = &mut self.source else { break };
             let skipped = source.skip(left)?;
@@ -167,18 +171,36 @@ impl Reader {
     }
 
     fn next_of_source(&mut self) -> Result<Option<RecordBatch>> {
-        while self.open_next()? {
-            let Some(source) = &mut self.source else { break };
-            let file = self.file.saturating_sub(1);
-            let next = source.next().map_err(|error| match self.dataset.files.get(file) {
-                Some(file) => error.in_file(file.path()),
-                None => error,
-            });
-            match next? {
-                Some(batch) => return Ok(Some(batch)),
-                None => self.source = None,
+        loop {
+            match self.next_of_file() {
+                Ok(Some(found)) => match found {
+                    Some(batch) => return Ok(Some(batch)),
+                    None => self.source = None,
+                },
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    let Some(bad_file) = &self.dataset.scan.bad_file else { return Err(error) };
+                    if !matches!(error.cause, Cause::Damaged(_) | Cause::Schema { .. }) {
+                        return Err(error);
+                    }
+                    bad_file(&error);
+                    self.source = None;
+                }
             }
         }
-        Ok(None)
+    }
+
+    /// The next batch of the file, or the file's end; `None` after the last file.
+    fn next_of_file(&mut self) -> Result<Option<Option<RecordBatch>>> {
+        if !self.open_next()? {
+            return Ok(None);
+        }
+        let Some(source) = &mut self.source else { return Ok(None) };
+        let file = self.file.saturating_sub(1);
+        let next = source.next().map_err(|error| match self.dataset.files.get(file) {
+            Some(file) => error.in_file(file.path()),
+            None => error,
+        });
+        next.map(Some)
     }
 }

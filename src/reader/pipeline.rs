@@ -372,8 +372,10 @@ impl BlockReader {
             }
             if self.seen > self.max_row {
                 let limit = self.max_row >> 20;
-                return Err(ReadError::too_large(format!("a row is longer than {limit} MB"))
-                    .at_byte(self.byte));
+                let message = format!("a row is longer than {limit} MB");
+                self.error = Some(ReadError::too_large(message));
+                self.input = None;
+                return self.rest();
             }
             self.fill(self.target.max(self.seen + self.seen / 2))?;
         }
@@ -388,9 +390,11 @@ impl BlockReader {
         {
             return Ok(Some(self.take(length)));
         }
-        if let Some(error) = self.error.take() {
+        if let Some(mut error) = self.error.take() {
             self.filled = 0;
             self.seen = 0;
+            // Where the row begins that has no end.
+            error.place.byte.get_or_insert(self.byte);
             return Err(error);
         }
         match self.filled {

@@ -41,6 +41,15 @@ impl Rechunker {
         }
     }
 
+    /// Leaves out up to `rows` of the rows that are left; returns how many there were.
+    pub fn skip(&mut self, rows: u64) -> Result<u64> {
+        let count = usize::try_from(rows).unwrap_or(usize::MAX).min(self.pending_rows);
+        if count > 0 {
+            self.take(count)?;
+        }
+        Ok(count as u64)
+    }
+
     fn take(&mut self, rows: usize) -> Result<RecordBatch> {
         let mut parts = Vec::new();
         let mut left = rows;
@@ -81,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_keep_their_order(sizes in proptest::collection::vec(0i64..20, 0..20), rows in 1usize..15) {
+        fn rows_keep_their_order(sizes in proptest::collection::vec(0i64..20, 0..20), rows in 1usize..15, skipped in 0u64..20) {
             let mut chunks = Rechunker::new(batch(0..1).schema(), rows);
             let mut start = 0;
             let mut got = Vec::new();
@@ -93,6 +102,10 @@ mod tests {
                     got.push(batch);
                 }
             }
+            let left = chunks.skip(skipped).unwrap();
+            let first = start - i64::try_from(chunks.pending_rows).unwrap();
+            prop_assert!(left == skipped || chunks.pending_rows == 0);
+            got.push(batch(first - i64::try_from(left).unwrap()..first));
             got.extend(chunks.rest().unwrap());
             let all = concat_batches(&batch(0..1).schema(), &got).unwrap();
             prop_assert_eq!(all, batch(0..start));

@@ -20,6 +20,8 @@ pub enum Infer {
     Full,
 }
 
+pub type BadFile = Arc<dyn Fn(&ReadError) + Send + Sync>;
+
 /// How a file is to be read: the same for all files of a call.
 #[derive(Clone)]
 pub struct Scan {
@@ -37,6 +39,8 @@ pub struct Scan {
     /// A row may not be longer than this.
     pub max_row_bytes: usize,
     pub progress: Arc<Progress>,
+    /// Told why a file, or what is left of it, is left out; where `None`, damage is an error.
+    pub bad_file: Option<BadFile>,
     /// Asked at least every 50 ms while the caller waits; true stops with [`Cause::Interrupted`].
     pub interrupted: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -62,6 +66,7 @@ impl Default for Scan {
             block_bytes: 1 << 20,
             max_row_bytes: 256 << 20,
             progress: Arc::default(),
+            bad_file: None,
             interrupted: Arc::new(|| false),
         }
     }
@@ -130,6 +135,11 @@ pub trait Format: Send + Sync {
     /// [`Infer::Full`], else only at as much of the first as is needed. All columns, whatever
     /// `scan.columns` says.
     fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef>;
+
+    /// An error ([`Cause::Unsupported`]) where these files can't be read with a schema that is given.
+    fn supports(&self, _files: &[Source], _scan: &Scan) -> Result<()> {
+        Ok(())
+    }
 
     /// Opens one of the files. With `schema`, all batches have just this schema (all columns of it, or
     /// those of `scan.columns`): columns that the file lacks are null, others than these an error, types

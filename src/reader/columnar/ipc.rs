@@ -17,15 +17,13 @@ use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 
 use crate::columnar::conform::{Conform, project};
-use crate::columnar::normal;
-use crate::columnar::parquet::merge;
-use crate::columnar::utf8;
+use crate::columnar::{merged, normal, utf8};
 use crate::error::{ReadError, Result};
 use crate::guard::guarded;
 use crate::mapped;
 use crate::options::Options;
 use crate::ordered::Ordered;
-use crate::scan::{BatchSource, Format, Infer, Scan, Skipped};
+use crate::scan::{BatchSource, Format, Scan, Skipped};
 use crate::source::Source;
 
 pub struct Ipc;
@@ -39,20 +37,7 @@ impl Ipc {
 
 impl Format for Ipc {
     fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef> {
-        let mut known: Option<SchemaRef> = None;
-        for file in files {
-            let schema = normal::schema(&Content::open(file)?.schema);
-            known = Some(match known {
-                None => schema,
-                Some(known) => {
-                    merge(&known, &schema).map_err(|error| error.in_file(file.path()))?
-                }
-            });
-            if scan.infer == Infer::First {
-                break;
-            }
-        }
-        known.ok_or_else(|| ReadError::request("there is no file to read"))
+        merged::schema_of(files, scan, |file| Ok(normal::schema(&Content::open(file)?.schema)))
     }
 
     fn open(

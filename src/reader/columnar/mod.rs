@@ -3,6 +3,7 @@
 pub mod conform;
 pub mod ipc;
 pub mod lanes;
+mod merged;
 pub mod normal;
 pub mod parquet;
 pub mod saved;

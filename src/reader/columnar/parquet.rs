@@ -17,13 +17,13 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use crate::columnar::conform::{Conform, project};
 use crate::columnar::lanes::{Lane, Lanes, Step};
-use crate::columnar::normal;
+use crate::columnar::{merged, normal};
 use crate::compression;
 use crate::error::{ReadError, Result};
 use crate::guard::guarded;
 use crate::mapped;
 use crate::options::Options;
-use crate::scan::{BatchSource, Format, Infer, Progress, Scan, Skipped};
+use crate::scan::{BatchSource, Format, Progress, Scan, Skipped};
 use crate::source::Source;
 
 pub struct Parquet;
@@ -37,22 +37,10 @@ impl Parquet {
 
 impl Format for Parquet {
     fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef> {
-        let mut known: Option<SchemaRef> = None;
-        for file in files {
+        merged::schema_of(files, scan, |file| {
             let (_, metadata) = open(file, scan)?;
-            let schema = normal::parquet_schema(metadata.schema());
-            let merged = match known {
-                None => schema,
-                Some(known) => {
-                    merge(&known, &schema).map_err(|error| error.in_file(file.path()))?
-                }
-            };
-            known = Some(merged);
-            if scan.infer == Infer::First {
-                break;
-            }
-        }
-        known.ok_or_else(|| ReadError::request("there is no file to read"))
+            Ok(normal::parquet_schema(metadata.schema()))
+        })
     }
 
     fn open(
@@ -74,26 +62,6 @@ impl Format for Parquet {
         let rows = metadata.metadata().file_metadata().num_rows();
         Ok(u64::try_from(rows).ok())
     }
-}
-
-/// One schema for both: columns of either, types of the first.
-pub fn merge(known: &SchemaRef, other: &SchemaRef) -> Result<SchemaRef> {
-    let mut fields: Vec<_> = known.fields().iter().cloned().collect();
-    for field in other.fields() {
-        match known.fields().find(field.name()) {
-            None => fields.push(Arc::clone(field)),
-            Some((index, before)) if before.data_type() != field.data_type() => {
-                let mut merged = before.as_ref().clone();
-                // A null column takes the type of the other; what else differs is cast or refused.
-                if before.data_type().is_null() {
-                    merged = field.as_ref().clone();
-                }
-                fields[index] = Arc::new(merged);
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(Arc::new(arrow_schema::Schema::new_with_metadata(fields, known.metadata().clone())))
 }
 
 fn open(file: &Source, scan: &Scan) -> Result<(Data, ArrowReaderMetadata)> {
@@ -203,6 +171,12 @@ pub struct DataReader {
 impl Read for DataReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.data.read_at(self.position, buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            // Pages lie before the footer. Whoever skips a page's header takes no bytes for a sound
+            // rest of it, and may go on to do so for hours.
+            let message = "the file ends inside a page";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        }
         self.position += count as u64;
         Ok(count)
     }
@@ -232,11 +206,30 @@ impl Column {
             self.metadata.clone(),
         );
         let mask = ProjectionMask::roots(builder.parquet_schema(), [self.index]);
-        let mut builder = builder.with_projection(mask).with_batch_size(rows).with_offset(offset);
+        let (groups, offset) = self.groups_from(offset);
+        let mut builder = builder
+            .with_projection(mask)
+            .with_batch_size(rows)
+            .with_row_groups(groups)
+            .with_offset(offset);
         if let Some(limit) = limit {
             builder = builder.with_limit(limit);
         }
         builder.build().map_err(from_parquet)
+    }
+
+    /// The row groups from the one that has row `offset` on, and its place in that.
+    fn groups_from(&self, offset: usize) -> (Vec<usize>, usize) {
+        let groups = self.metadata.metadata().row_groups();
+        let (mut first, mut left) = (0, offset);
+        while let Some(rows) = groups.get(first).map(|group| group.num_rows())
+            && let Ok(rows) = usize::try_from(rows)
+            && rows <= left
+        {
+            left -= rows;
+            first += 1;
+        }
+        ((first..groups.len()).collect(), left)
     }
 
     fn read(&mut self) -> Result<Option<ArrayRef>> {

@@ -342,6 +342,14 @@ fn to_schema(kinds: Kinds) -> SchemaRef {
 }
 
 impl Format for Csv {
+    fn supports(&self, files: &[Source], scan: &Scan) -> Result<()> {
+        match files.first() {
+            // Rows that are longer than the header: pandas makes an index of them.
+            Some(file) => self.start(file, scan).map(drop),
+            None => Ok(()),
+        }
+    }
+
     fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef> {
         let Some((first, others)) = files.split_first() else {
             return Err(ReadError::request("no file to infer a schema from"));

@@ -366,6 +366,12 @@ impl Column {
     #[cold]
     fn append_other(&mut self, cursor: &mut Cursor<'_>) -> Parsed<()> {
         let start = cursor.at;
+        if cursor.lenient && matches!(cursor.peek(), Some(b'N' | b'I' | b'-')) {
+            if let Ok(Number::NonFinite(_)) = cursor.number() {
+                return self.append_null(cursor.at);
+            }
+            cursor.at = start;
+        }
         if self.converts && self.convert(cursor)? {
             return Ok(());
         }

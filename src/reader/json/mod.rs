@@ -76,8 +76,8 @@ impl Json {
         })
     }
 
-    /// What is seen in the first bytes of a file, or in all of it; and whether it is an array.
-    fn look(&self, file: &Source, scan: &Scan) -> Result<(Rows, bool)> {
+    /// What is seen in the first bytes of a file, or in all of it.
+    fn look(&self, file: &Source, scan: &Scan) -> Result<Looked> {
         let layout = Arc::new(OnceLock::new());
         let limit = match scan.infer {
             Infer::First => Some(self.chunk_size as u64),
@@ -98,6 +98,7 @@ impl Json {
             Pipeline::new(file.path(), input, Vec::new(), Box::new(splitter), looker, scan);
         let mut rows = Rows::new();
         let mut bytes = 0;
+        let mut by_pandas = self.field.is_some();
         while limit.is_none_or(|limit| bytes < limit) {
             let seen: Seen = match pipeline.next_output() {
                 Ok(Some(located)) => located.output,
@@ -109,6 +110,7 @@ impl Json {
                 Err(error) => return Err(error),
             };
             bytes += seen.bytes as u64;
+            by_pandas |= seen.blank_before_array;
             rows.merge(seen.rows);
             if let Some(error) = seen.error {
                 // Without a row before it, there is nothing to read but the error.
@@ -124,29 +126,50 @@ impl Json {
             Some(input) => self.opened.put(file.path(), input),
             None => scan.progress.bytes.store(read_before, Ordering::Relaxed),
         }
-        Ok((rows, layout.get().is_some_and(|layout| layout.is_array())))
+        let layout = layout.get().copied().unwrap_or(Layout::Lines);
+        if by_pandas && rows.count > 0 && rows.needs_pandas(layout) {
+            let message = "pandas makes dates, or columns, of what this file has";
+            return Err(ReadError::unsupported(message).in_file(file.path()));
+        }
+        Ok(Looked { rows, is_array: layout.is_array(), by_pandas })
     }
+}
+
+struct Looked {
+    rows: Rows,
+    is_array: bool,
+    /// Whether `datasets` reads the file through pandas: a field, or an array behind blanks.
+    by_pandas: bool,
 }
 
 impl Format for Json {
     fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef> {
         let mut rows = Rows::new();
-        let mut any_array = false;
+        let (mut any_array, mut by_pandas) = (false, self.field.is_some());
         for file in files {
             scan.check()?;
-            let (seen, is_array) = match self.look(file, scan) {
+            let looked = match self.look(file, scan) {
                 // The rows of the files before come first.
                 Err(error) if rows.count > 0 && matches!(error.cause, Cause::Damaged(_)) => break,
-                seen => seen?,
+                looked => looked?,
             };
-            rows.merge(seen);
-            any_array |= is_array;
+            rows.merge(looked.rows);
+            any_array |= looked.is_array;
+            by_pandas |= looked.by_pandas;
             // The types of the first file that has rows are those of all.
             if scan.infer == Infer::First && rows.count > 0 {
                 break;
             }
         }
-        Ok(Arc::new(Schema::new(rows.fields(any_array, self.field.is_some()))))
+        Ok(Arc::new(Schema::new(rows.fields(any_array, by_pandas))))
+    }
+
+    fn supports(&self, files: &[Source], scan: &Scan) -> Result<()> {
+        match files.first() {
+            // What pandas makes of it comes before what the schema says.
+            Some(file) if self.field.is_some() => self.look(file, scan).map(drop),
+            _ => Ok(()),
+        }
     }
 
     fn open(

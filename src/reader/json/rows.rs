@@ -377,6 +377,8 @@ pub struct Looker {
 pub struct Seen {
     pub rows: Rows,
     pub bytes: usize,
+    /// Whether it is the first, of an array that blanks come before.
+    pub blank_before_array: bool,
     /// Why not all of the block could be read.
     pub error: Option<ReadError>,
 }
@@ -390,18 +392,36 @@ impl BlockParser for Looker {
         let data = &*content(&block, self.on_error);
         let layout = *self.layout.get_or_init(|| Layout::of(data));
         let is_first = block.index == 0;
-        let (rows, fault) = look(data, is_first, layout, u64::MAX);
-        let Some(fault) = fault else { return Seen { rows, bytes, error: None } };
+        let (mut rows, mut fault) = look(data, is_first, layout, false, u64::MAX);
+        if fault.is_some() && !layout.is_array() {
+            // With a column of JSON, rows are read as by ujson, which takes what others don't.
+            let (by_ujson, why) = look(data, is_first, layout, true, u64::MAX);
+            if by_ujson.has_json() {
+                (rows, fault) = (by_ujson, why);
+            }
+        }
+        let blank_before_array =
+            is_first && layout.is_array() && data.first().is_some_and(u8::is_ascii_whitespace);
+        let Some(fault) = fault else {
+            return Seen { rows, bytes, blank_before_array, error: None };
+        };
         // Once more without the row that is damaged.
         let sound = rows.whole;
-        let (rows, _) = look(data, is_first, layout, sound);
-        Seen { rows, bytes, error: Some(read_error(&fault, data, sound, false)) }
+        let (rows, _) = look(data, is_first, layout, rows.has_json(), sound);
+        let error = Some(read_error(&fault, data, sound, false));
+        Seen { rows, bytes, blank_before_array, error }
     }
 }
 
-fn look(data: &[u8], is_first: bool, layout: Layout, limit: u64) -> (Rows, Option<Fault>) {
+fn look(
+    data: &[u8],
+    is_first: bool,
+    layout: Layout,
+    ujson: bool,
+    limit: u64,
+) -> (Rows, Option<Fault>) {
     let mut seen = Rows::new();
-    let mut rows = RowCursor::new(data, is_first, layout, false);
+    let mut rows = RowCursor::new(data, is_first, layout, ujson);
     let result = observe(&mut rows, layout, limit, &mut seen);
     let lines = memchr_iter(b'\n', data).count() as u64;
     if !rows.one_a_line || lines > seen.count || lines + 1 < seen.count {

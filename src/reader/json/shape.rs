@@ -7,6 +7,7 @@ use arrow_schema::{DataType, Field, Fields, TimeUnit};
 
 use super::cursor::{Cursor, MAX_DEPTH, Number, Text};
 use super::fault::{Fault, FaultCause, Parsed};
+use super::split::Layout;
 use super::timestamp;
 
 /// All that was seen at one place: under one key, or in the lists under it.
@@ -300,6 +301,15 @@ impl Object {
     }
 }
 
+/// The names that `pandas.read_json` looks for dates under.
+fn is_date_name(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.ends_with("_at")
+        || name.ends_with("_time")
+        || name.starts_with("timestamp")
+        || matches!(name.as_str(), "modified" | "date" | "datetime")
+}
+
 fn is_huge(text: &[u8]) -> bool {
     let is_int = !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
     is_int && str::from_utf8(text).is_ok_and(|text| text.parse::<u64>().is_err())
@@ -379,13 +389,34 @@ impl Rows {
         self.one_a_line &= later.one_a_line;
     }
 
-    /// The columns. `pandas`: where `datasets` reads through it.
-    pub fn fields(&self, array: bool, pandas: bool) -> Fields {
+    /// Whether pandas, where `datasets` reads through it, makes something else of these rows than their
+    /// columns: dates of columns with such names, columns of lists or of an object.
+    pub fn needs_pandas(&self, layout: Layout) -> bool {
+        let columns = &self.columns.fields;
+        match layout {
+            Layout::Lines | Layout::Objects => true,
+            Layout::Array => columns.iter().any(|(key, _)| is_date_name(&key.name)),
+            Layout::Values => columns.iter().any(|(_, shape)| shape.list.is_some()),
+        }
+    }
+
+    fn rules(&self, array: bool, pandas: bool) -> Rules {
         let by_ujson = self.one_a_line && !self.columns.has_huge();
         let mixed_objects = !pandas && (array || by_ujson);
         let mut rules = Rules { ujson: array, mixed_objects, pandas };
         // With one such column, datasets sends whole rows through ujson.
         rules.ujson |= self.columns.fields.iter().any(|(_, shape)| shape.has_json(rules));
+        rules
+    }
+
+    /// Whether one of the columns, of rows that are in no array, becomes `Json()`.
+    pub fn has_json(&self) -> bool {
+        self.rules(false, false).ujson
+    }
+
+    /// The columns. `pandas`: where `datasets` reads through it.
+    pub fn fields(&self, array: bool, pandas: bool) -> Fields {
+        let rules = self.rules(array, pandas);
         let fields = self.columns.fields(rules);
         if !pandas {
             return fields;

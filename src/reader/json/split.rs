@@ -294,8 +294,13 @@ impl pipeline::Splitter for Splitter {
     }
 
     fn split_rest(&mut self, data: &[u8]) -> Result<Option<usize>> {
+        // No more comes that would tell the layout, without which nothing was looked at.
+        let seen = if self.layout.get().is_none() { 0 } else { data.len() };
+        self.layout.get_or_init(|| Layout::of(data));
         self.first = true;
-        self.split(data, data.len())
+        let end = self.split(data, seen)?;
+        // The last row of an array ends with it, and not with a comma.
+        Ok(end.or_else(|| self.ended.then(|| self.take(data.len(), false))))
     }
 }
 

@@ -1,0 +1,387 @@
+"""JSON and JSON Lines: the rows and types of `datasets`, for random documents."""
+
+import contextlib
+import datetime
+import gzip
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import fast_axolotl
+from fast_axolotl.streaming import DamagedFileError, ReaderError, SchemaError
+
+from .by_builder import theirs_json
+
+pytestmark = pytest.mark.skipif(
+    not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension"
+)
+HERE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+# Of one kind of value each; a column is drawn from one or two of them.
+INTS = st.one_of(st.integers(-5, 5), st.sampled_from([2**53 + 1, 2**63 - 1, -(2**63), 2**31]))
+FLOATS = st.sampled_from([0.5, -2.25, 1e10, 3.0, 1.5e-7, 123456.789])
+BIG = st.sampled_from([2**63, 2**64 - 1, 2**64, -(2**63) - 1, 10**30])
+TEXTS = st.one_of(
+    st.text(st.characters(codec="utf-8"), max_size=5),
+    st.sampled_from(["", "null", "1", "-", "true", "[1]", "a\u2028b", "\x7f", "é\t\n", "😀"]),
+)
+TIMES = st.sampled_from(
+    [
+        *("2024-01-02", "2024-01-02T03:04:05", "2024-01-02 03:04:05Z", "1969-12-31T23:59:59"),
+        *("2024-01-02T03:04:05+01:00", "2024-01-02T03:04:05.5", "2024-13-01", "0001-01-01"),
+    ]
+)
+SCALARS = [INTS, FLOATS, st.booleans(), TEXTS, TIMES, st.just(None)]
+KEYS = st.sampled_from(["a", "b", "c", "d", "text", "", "é", "a.b"])
+
+
+def lists(items: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    # pyarrow reads a list that begins with null past its end (apache/arrow#51305).
+    return st.lists(items, max_size=3).filter(lambda found: not found or found[0] is not None)
+
+
+def kinds() -> st.SearchStrategy[st.SearchStrategy[Any]]:
+    scalars = st.sampled_from(SCALARS)
+    return st.recursive(
+        scalars,
+        lambda inner: st.one_of(
+            inner.map(lists),
+            st.dictionaries(KEYS, inner, max_size=3).map(
+                lambda fields: st.fixed_dictionaries(fields)
+            ),
+            st.dictionaries(KEYS, inner, max_size=3).map(
+                lambda fields: st.fixed_dictionaries({}, optional=fields)
+            ),
+        ),
+        max_leaves=4,
+    )
+
+
+@st.composite
+def columns(draw: st.DrawFn) -> Any:
+    kind = draw(kinds())
+    others = draw(st.integers(0, 9))
+    if others == 0:
+        return st.one_of(kind, draw(kinds()))
+    if others == 1:
+        return st.one_of(INTS, FLOATS)
+    return st.one_of(kind, st.none()) if others < 5 else kind
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Return rows whose columns mostly have something in common."""
+    fields = draw(st.dictionaries(KEYS, columns(), min_size=1, max_size=4))
+    required = {name: kind for name, kind in fields.items() if draw(st.integers(0, 3))}
+    late = {name: kind for name, kind in fields.items() if name not in required}
+    return draw(st.lists(st.fixed_dictionaries(required, optional=late), min_size=1, max_size=6))
+
+
+def dumped(value: Any, draw: st.DrawFn) -> str:
+    text = json.dumps(
+        value,
+        ensure_ascii=draw(st.booleans()),
+        separators=draw(st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : ")])),
+    )
+    return text.replace("/", "\\/") if draw(st.integers(0, 9)) == 0 else text
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> str:
+    found = [dumped(row, draw) for row in draw(rows())]
+    end = draw(st.sampled_from(["\n", "\n", "\r\n"]))
+    if draw(st.integers(0, 5)) == 0:
+        found.insert(draw(st.integers(0, len(found))), draw(st.sampled_from(["", " ", "\t"])))
+    if draw(st.integers(0, 9)) == 0:
+        found.insert(draw(st.integers(0, len(found))), "{}")
+    mark = "\ufeff" if draw(st.integers(0, 9)) == 0 else ""
+    return mark + end.join(found) + draw(st.sampled_from(["", end]))
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> str:
+    found = draw(rows())
+    if draw(st.booleans()):
+        return json.dumps(found, indent=draw(st.sampled_from([None, 0, 2])))
+    joined = ",\n".join(dumped(row, draw) for row in found)
+    return f"[{joined}]" + draw(st.sampled_from(["", "\n", " \r\n"]))
+
+
+@st.composite
+def sequences(draw: st.DrawFn) -> str:
+    """Objects that span lines."""
+    return "\n".join(json.dumps(row, indent=draw(st.integers(0, 2))) for row in draw(rows()))
+
+
+@st.composite
+def odd_lines(draw: st.DrawFn) -> str:
+    """Lines with what `json.dumps` does not write."""
+    found = []
+    for row in draw(rows()):
+        text = dumped(row, draw)
+        odd = draw(st.integers(0, 12))
+        if odd == 0:
+            text = text[:-1] + (", " if row else "") + '"n": NaN, "i": -Infinity}'
+        elif odd == 1:
+            text = text[:-1] + (", " if row else "") + '"a": 1, "a": 2}'
+        elif odd == 2:
+            text = text[:-1] + (", " if row else "") + f'"h": {draw(BIG)}}}'
+        elif odd == 3:
+            text = text[:-1] + (", " if row else "") + '"u": "\\ud83d\\ude00 \\ud800"}'
+        elif odd == 4:
+            text = text[:-1] + (", " if row else "") + '"e": 1e5, "f": -0, "g": 1.0E+2}'
+        elif odd == 5:
+            text = text[: draw(st.integers(0, len(text)))]
+        elif odd == 6:
+            text = draw(st.sampled_from(["null", "[1]", "1", '"x"', "{", "}", "{'a': 1}"]))
+        found.append(text)
+    return "\n".join(found) + "\n"
+
+
+def written(folder: Path, content: "bytes | str", name: str = "x.json") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def plain(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows, JSON text parsed, as the features decode them."""
+    features = datasets.Features.from_arrow_schema(table.schema)
+    info = datasets.DatasetInfo(features=features)
+    return list(datasets.Dataset(table.replace_schema_metadata(None), info))
+
+
+def types(table: pa.Table) -> str:
+    return repr(datasets.Features.from_arrow_schema(table.schema))
+
+
+def is_truth(found: Any, wanted: Any) -> bool:
+    """Whether a value is what the text says, in the type that its column has."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        rest = {name: value for name, value in found.items() if name not in wanted}
+        return all(value is None for value in rest.values()) and all(
+            is_truth(found.get(name), value) for name, value in wanted.items()
+        )
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(wanted) == len(found) and all(map(is_truth, found, wanted))
+    if isinstance(wanted, str) and isinstance(found, datetime.datetime):
+        there = datetime.datetime.fromisoformat(wanted.replace("Z", "+00:00"))
+        if there.tzinfo is not None:
+            there = there.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+        return there == found
+    if isinstance(wanted, float) and not math.isfinite(wanted):
+        return found is None or repr(found) == repr(wanted)
+    if isinstance(wanted, str) and wanted != found:
+        # In a column of JSON, text that is JSON stands for that JSON.
+        with contextlib.suppress(ValueError):
+            return bool(json.loads(wanted) == found)
+    return bool(found == wanted)
+
+
+def truth(content: str) -> "list[Any] | None":
+    """Return the rows as Python's parser has them; None where they are not JSON to it."""
+    text = content.removeprefix("\ufeff")
+    with contextlib.suppress(ValueError):
+        found = json.loads(text)
+        return found if isinstance(found, list) else [found]
+    with contextlib.suppress(ValueError):
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    return None
+
+
+def is_all(found: list[Any], content: str) -> bool:
+    """Whether rows are all that the text has."""
+    there = truth(content)
+    return there is not None and len(found) == len(there) and all(map(is_truth, found, there))
+
+
+def read(path: Path, **options: Any) -> pa.Table:
+    reader = fast_axolotl.open_dataset(path, batch_size=2, **options)
+    batches = list(reader)
+    for batch in batches:
+        batch.validate(full=True)
+    return pa.Table.from_batches(batches, reader.schema)
+
+
+def check(folder: Path, content: str, **options: Any) -> None:
+    """Both readers give the same table; where `datasets` fails, we fail or give what is there."""
+    path = written(folder, content)
+    try:
+        expected = theirs_json(path, **options)
+        rows = plain(expected)
+    except Exception:
+        expected = None
+    for infer in ("first", "full"):
+        try:
+            found = read(path, infer=infer, **options)
+        except ReaderError as error:
+            if infer == "first" and isinstance(error, SchemaError) and 'infer="full"' in str(error):
+                continue
+            # Where `datasets` gives what is not in the file, an error is right.
+            if path.name not in str(error) or (expected is not None and is_all(rows, content)):
+                raise AssertionError(f"{error}; expected {expected}") from error
+            continue
+        if expected is None or (infer == "full" and "chunksize" in options):
+            assert truth(content) is None or is_all(plain(found), content), plain(found)
+            continue
+        assert types(found) == types(expected)
+        if repr(plain(found)) != repr(rows):
+            # It encodes JSON in nested objects twice; then what the file says is right.
+            assert is_all(plain(found), content), (plain(found), rows)
+            assert not is_all(rows, content), (plain(found), rows)
+
+
+SETTINGS = settings(max_examples=60, suppress_health_check=HERE)
+
+
+@SETTINGS
+@given(content=lines())
+def test_lines(tmp_path: Path, content: str) -> None:
+    check(tmp_path, content)
+
+
+@SETTINGS
+@given(content=arrays())
+def test_arrays(tmp_path: Path, content: str) -> None:
+    check(tmp_path, content)
+
+
+@SETTINGS
+@given(content=sequences())
+def test_objects_that_span_lines(tmp_path: Path, content: str) -> None:
+    check(tmp_path, content)
+
+
+@SETTINGS
+@given(content=odd_lines())
+def test_odd_lines(tmp_path: Path, content: str) -> None:
+    check(tmp_path, content)
+
+
+@settings(max_examples=40, suppress_health_check=HERE)
+@given(content=st.one_of(lines(), odd_lines()), size=st.sampled_from([1, 20, 60]))
+def test_types_of_the_head(tmp_path: Path, content: str, size: int) -> None:
+    """Types come from the first bytes; what comes later fits, or is an error that says so."""
+    check(tmp_path, content, chunksize=size)
+
+
+@settings(max_examples=60, suppress_health_check=HERE)
+@given(content=st.one_of(lines(), arrays(), sequences()))
+def test_blocks_threads_and_compressions(tmp_path: Path, content: str) -> None:
+    try:
+        expected = read(written(tmp_path, content))
+    except ReaderError:
+        return
+    data = content.encode()
+    half = len(data) // 2
+    for name, stored in (
+        ("x.json", data),
+        ("x.json.gz", gzip.compress(data[:half]) + gzip.compress(data[half:])),
+        ("x.json.zst", zstandard.compress(data[:half]) + zstandard.compress(data[half:])),
+    ):
+        path = written(tmp_path, stored, name)
+        for threads in (1, 4):
+            for batch_size in (1, 1000):
+                reader = fast_axolotl.open_dataset(
+                    path, num_threads=threads, batch_size=batch_size, infer="full"
+                )
+                found = reader.read_all()
+                assert found.schema == expected.schema
+                assert repr(found.to_pylist()) == repr(expected.to_pylist())
+                assert reader.to_pydict().keys() == expected.to_pydict().keys()
+
+
+@settings(max_examples=25, suppress_health_check=HERE)
+@given(content=st.one_of(lines(), arrays()))
+def test_load_dataset_itself(tmp_path: Path, content: str) -> None:
+    """The builder, driven as above, is what `load_dataset` does."""
+    path = written(tmp_path, content)
+    try:
+        expected = datasets.load_dataset(
+            "json", data_files=str(path), cache_dir=str(tmp_path), download_mode="force_redownload"
+        )["train"]
+    except Exception:
+        check(tmp_path, content)
+        return
+    found = read(path)
+    assert types(found) == repr(expected.features)
+    assert repr(plain(found)) == repr(list(expected))
+
+
+DATES = st.sampled_from(
+    ["2024-01-02", "2024-01-02T03:04:05", "2024-01-02 03:04:05.5", "x", "", 5, 1.7e9, 1_700_000_000]
+)
+
+
+@st.composite
+def fields(draw: st.DrawFn) -> str:
+    """Objects with a field `data`: what pandas reads."""
+    simple = st.one_of(st.integers(-3, 3), st.sampled_from([0.5, 2.0, -7.25]), st.text(max_size=3))
+    kind = draw(st.sampled_from(["rows", "dated", "columns", "texts", "lists"]))
+    size = draw(st.integers(1, 4))
+    if kind in ("rows", "dated"):
+        names = draw(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, unique=True))
+        column = st.sampled_from([st.integers(-3, 3), st.sampled_from(["x", "7", ""])])
+        made = {name: draw(column) for name in names}
+        if kind == "dated":
+            made[draw(st.sampled_from(["date", "made_at", "timestamp2", "Modified"]))] = DATES
+        data: Any = draw(st.lists(st.fixed_dictionaries(made), min_size=size, max_size=size))
+    elif kind == "columns":
+        data = {name: draw(st.lists(simple, min_size=size, max_size=size)) for name in "ab"}
+    elif kind == "texts":
+        data = draw(st.lists(st.text(max_size=3), min_size=1, max_size=size))
+    else:
+        data = draw(st.lists(st.lists(st.integers(0, 5), min_size=2, max_size=2), min_size=1))
+    return json.dumps({"info": {"data": 1}, "data": data, "x": "}"})
+
+
+@settings(max_examples=60, suppress_health_check=HERE)
+@given(content=fields())
+def test_a_field(tmp_path: Path, content: str) -> None:
+    """`datasets` reads a field through pandas, which makes dates and columns of it."""
+    path = written(tmp_path, content)
+    try:
+        expected = theirs_json(path, field="data")
+    except Exception:
+        with pytest.raises((ValueError, NotImplementedError)):
+            read(path, field="data")
+        return
+    found = read(path, field="data")
+    assert types(found) == types(expected)
+    assert repr(found.to_pylist()) == repr(expected.to_pylist())
+
+
+def test_a_field_of_columns_in_gzip(tmp_path: Path) -> None:
+    path = tmp_path / "a.json.gz"
+    path.write_bytes(gzip.compress(b'{"data": {"a": [1, 2], "date": ["2024-01-02", null]}}'))
+    found = read(path, field="data", columns=["date"])
+    assert found.to_pylist() == [{"date": datetime.datetime(2024, 1, 2)}, {"date": None}]
+    given_types = pa.schema({"a": pa.string(), "date": pa.timestamp("s")})
+    assert read(path, field="data", schema=given_types).schema == given_types
+
+
+@settings(max_examples=40, suppress_health_check=HERE)
+@given(content=arrays(), blank=st.sampled_from([" ", "\n", "\r\n\t"]))
+def test_an_array_behind_blanks(tmp_path: Path, content: str, blank: str) -> None:
+    check(tmp_path, blank + content)
+
+
+def test_dates_of_an_array_behind_blanks(tmp_path: Path) -> None:
+    for value in ("2024-01-02", "no date", 1_700_000_000):
+        content = f"\n{json.dumps([{'a': 1, 'made_at': value}, {'a': 2, 'made_at': None}])}"
+        check(tmp_path, content)
+
+
+def test_damage_names_its_place(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"a": 1}\n{"a": 2}\n{"a": }\n', "x.jsonl")
+    with pytest.raises(DamagedFileError) as caught:
+        read(path)
+    assert (caught.value.row, caught.value.line, caught.value.byte) == (2, 3, 24)
