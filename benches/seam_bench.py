@@ -1,11 +1,12 @@
 """What the benchmarks of seams share: interleaved minima, a table, a JSON file."""
 
+import argparse
 import gc
 import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,28 @@ class Row(NamedTuple):
     @property
     def ratio(self) -> float:
         return self.stock / self.ours
+
+
+def run(
+    description: str | None, file: str, parts: "Mapping[str, Callable[[bool], list[Row]]]"
+) -> None:
+    """Read the command line, measure, and write the table.
+
+    Args:
+        description: of the benchmark, for `--help`.
+        file: of the results.
+        parts: name -> what measures a part of the table; given whether it has to be quick.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and sizes")
+    parser.add_argument("--only", choices=list(parts), help="leave the other parts out")
+    options = parser.parse_args()
+    print(f"{'':58} {'Axolotl':>13} {'ours':>12} {'ratio':>9}")
+    rows: list[Row] = []
+    for name, measure in parts.items():
+        if options.only in (None, name):
+            rows += measure(options.quick)
+    write(file if options.only is None else file.replace(".", f"_{options.only}."), rows)
 
 
 def compare(
@@ -58,7 +81,7 @@ def compare(
     row = Row(name, best[stock], best[ours], goal)
     wanted = "" if goal is None else f"   goal {goal:g}x"
     print(
-        f"{name:58} {row.stock * 1e3:10.3f} ms {row.ours * 1e3:9.3f} ms {row.ratio:8.2f}x{wanted}",
+        f"{name:58} {row.stock * 1e3:10.4f} ms {row.ours * 1e3:9.4f} ms {row.ratio:8.2f}x{wanted}",
         flush=True,
     )
     return row

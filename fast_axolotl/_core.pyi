@@ -16,6 +16,9 @@ __all__ = [
     "Override",
     "__version__",
     "build_id",
+    "call_allocate_sequentially",
+    "call_ffd_check",
+    "call_pack_group",
     "concatenate_and_pack",
     "copied_rows",
     "cpu_features",
@@ -212,6 +215,9 @@ def open_files(
     options: dict[str, Any],
     features: str | None,
 ) -> Files: ...
+def call_allocate_sequentially(arguments: tuple[Any, ...]) -> Any: ...
+def call_ffd_check(arguments: tuple[Any, ...]) -> Any: ...
+def call_pack_group(arguments: tuple[Any, ...]) -> Any: ...
 def multipack_pack(
     lengths: Any, capacity: int, group_size: int, per_bin: int, max_bins: int, offset: int
 ) -> list[list[int]]: ...

@@ -78,11 +78,12 @@ pub fn first_fit_small(sizes: &[i32], limits: Limits) -> Bins {
             break;
         }
     }
+    if sizes.len() == 0 {
+        return packing.bins;
+    }
     let mut tree = Tree::new(sizes.len() + packing.rooms.len());
-    if sizes.len() > 0 {
-        for &room in &packing.rooms {
-            tree.push(room);
-        }
+    for &room in &packing.rooms {
+        tree.push(room);
     }
     for &size in sizes {
         match tree.find(size) {
@@ -215,9 +216,14 @@ impl Bins {
 
 /// Whether first-fit in descending order needs no more than `bins` bins.
 pub fn fits(sizes: &[i64], capacity: i64, bins: usize, wrap: fn(i64) -> i64) -> bool {
-    let Some(mut sizes) = small(sizes, capacity) else {
-        return fits_by_looking(sizes, capacity, bins, wrap);
-    };
+    match small(sizes, capacity) {
+        Some(sizes) => fits_small(sizes, capacity, bins),
+        None => fits_by_looking(sizes, capacity, bins, wrap),
+    }
+}
+
+/// `fits` for sizes and a capacity from 0 to 2^31 - 2.
+pub fn fits_small(mut sizes: Vec<i32>, capacity: i64, bins: usize) -> bool {
     let total: i64 = sizes.iter().map(|&size| i64::from(size)).sum();
     if i128::from(total) > i128::from(capacity) * bins as i128 {
         return false;
@@ -225,15 +231,46 @@ pub fn fits(sizes: &[i64], capacity: i64, bins: usize, wrap: fn(i64) -> i64) -> 
     if bins == 0 {
         return sizes.is_empty();
     }
-    sizes.sort_unstable_by(|one, other| other.cmp(one));
-    if sizes.first().is_some_and(|&longest| i64::from(longest) > capacity) {
+    sizes.sort_unstable();
+    if sizes.last().is_some_and(|&longest| i64::from(longest) > capacity) {
         return false;
     }
-    let capacity = capacity as i32;
-    let mut tree = Tree::new(bins.min(sizes.len()));
+    if bins <= FEW_ROOMS {
+        return fits_few(&sizes, capacity as i32, bins);
+    }
+    sizes.reverse();
+    fits_by_tree(&sizes, capacity as i32, bins)
+}
+
+/// Up to so many bins all are looked at, 16 at once.
+const FEW_ROOMS: usize = 4 * WIDTH;
+
+/// Whether `ascending` sizes, the longest no longer than `capacity`, fit.
+fn fits_few(ascending: &[i32], capacity: i32, bins: usize) -> bool {
+    let mut rooms = [[0; WIDTH]; FEW_ROOMS / WIDTH];
+    rooms.as_flattened_mut()[..bins].fill(capacity + 1);
+    let rooms = &mut rooms[..bins.div_ceil(WIDTH)];
+    for &size in ascending.iter().rev() {
+        let mut nodes = rooms.iter_mut();
+        loop {
+            let Some(node) = nodes.next() else {
+                return false;
+            };
+            if let Some(lane) = first_above(node, size) {
+                node[lane] -= size;
+                break;
+            }
+        }
+    }
+    true
+}
+
+/// The same for any number of bins, from the longest size on.
+fn fits_by_tree(descending: &[i32], capacity: i32, bins: usize) -> bool {
+    let mut tree = Tree::new(bins.min(descending.len()));
     let mut opened = 0;
     // Equal sizes fill a bin before they go on to the next one that has room.
-    for run in sizes.chunk_by(|one, other| one == other) {
+    for run in descending.chunk_by(|one, other| one == other) {
         let size = run[0];
         let mut left = run.len();
         while left > 0 {

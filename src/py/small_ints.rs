@@ -5,6 +5,8 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::py::list_emitter::Items;
+
 /// Layout of `PyLongObject` as far as the first digit (`Include/cpython/longintrepr.h`).
 #[repr(C)]
 struct Long {
@@ -21,7 +23,16 @@ struct Long {
 /// The value of an exact int of at most one digit (30 bits); None for every other object.
 #[inline(always)]
 pub fn small_int(object: Borrowed<'_, '_, PyAny>) -> Option<i64> {
-    let pointer = object.as_ptr();
+    // SAFETY: the object is borrowed.
+    unsafe { value_at(object.as_ptr()) }
+}
+
+/// The same for a pointer.
+///
+/// # Safety
+/// It is that of an object that is alive.
+#[inline(always)]
+unsafe fn value_at(pointer: *mut ffi::PyObject) -> Option<i64> {
     // SAFETY: the type is checked first; every int has room for one digit. That digits are 32 bits
     // wide is checked when the module is loaded (`check_digits`).
     unsafe {
@@ -40,6 +51,84 @@ pub fn small_int(object: Borrowed<'_, '_, PyAny>) -> Option<i64> {
             (tag < 2 << 3).then(|| (1 - (tag & 3) as i64) * i64::from((*long).digit))
         }
     }
+}
+
+/// Ints that are read between two branches.
+const BLOCK: usize = 8;
+/// So many blocks ahead memory is asked for: pointers lie in a row, the ints need not.
+const AHEAD: usize = 6;
+
+/// Writes the values of the leading ints of at most one digit to `out`; returns how many there are.
+#[inline]
+pub fn write_small_ints(items: Items<'_>, out: &mut [i64]) -> usize {
+    let pointers = items.pointers();
+    let (blocks, _) = pointers.as_chunks::<BLOCK>();
+    let (targets, _) = out.as_chunks_mut::<BLOCK>();
+    let mut written = 0;
+    for (i, (block, target)) in blocks.iter().zip(targets).enumerate() {
+        if let Some(next) = blocks.get(i + AHEAD) {
+            next.iter().for_each(|&pointer| prefetch(pointer));
+        }
+        // SAFETY: the items are alive while the view is.
+        if !unsafe { write_block(block, target) } {
+            break;
+        }
+        written += BLOCK;
+    }
+    for (&pointer, target) in pointers.iter().zip(out).skip(written) {
+        // SAFETY: as above.
+        let Some(value) = (unsafe { value_at(pointer) }) else {
+            break;
+        };
+        *target = value;
+        written += 1;
+    }
+    written
+}
+
+/// Writes the values of ints of at most one digit; false where another object is among them.
+///
+/// # Safety
+/// The pointers are those of objects that are alive.
+#[inline(always)]
+unsafe fn write_block(block: &[*mut ffi::PyObject; BLOCK], target: &mut [i64; BLOCK]) -> bool {
+    // SAFETY: as in `value_at`: all types are checked before one object is read as an int.
+    unsafe {
+        let int = &raw mut ffi::PyLong_Type;
+        if !block.iter().fold(true, |all, &object| all & ((*object).ob_type == int)) {
+            return false;
+        }
+        let mut are_small = true;
+        for (&object, target) in block.iter().zip(target) {
+            let long = object.cast::<Long>();
+            let digit = i64::from((*long).digit);
+            #[cfg(not(Py_3_12))]
+            {
+                let size = (*long).base.ob_size as i64;
+                are_small &= (-1..=1).contains(&size);
+                *target = size.wrapping_mul(digit);
+            }
+            #[cfg(Py_3_12)]
+            {
+                let tag = (*long).tag;
+                are_small &= tag < 2 << 3;
+                *target = (1 - (tag & 3) as i64) * digit;
+            }
+        }
+        are_small
+    }
+}
+
+#[inline(always)]
+fn prefetch(pointer: *mut ffi::PyObject) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which reads nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(pointer.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = pointer;
 }
 
 /// Refuses an interpreter whose ints are laid out differently.

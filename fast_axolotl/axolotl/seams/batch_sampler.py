@@ -12,6 +12,7 @@ from fast_axolotl.dispatch.policy import Sizes
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
 
 from . import multipack
+from .conditions import taking
 
 MODULE = multipack.MODULE
 _core: Any = core
@@ -188,9 +189,8 @@ SEAMS: tuple[Seam, ...] = (
         operation="multipack",
         describe=_describe,
         conditions=(
-            Condition(
-                lambda args, kwargs: multipack.holds(_takes, args, kwargs),
-                "the sampler has lengths or sizes of another kind than Axolotl gives it",
+            taking(
+                _takes, "the sampler has lengths or sizes of another kind than Axolotl gives it"
             ),
             Condition(
                 lambda _args, _kwargs: _calls_stock(),

@@ -5,13 +5,14 @@ Here nothing is compiled, no process is started, and a tree of maxima finds the 
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from fast_axolotl._native import core
 from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.policy import Sizes
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
+
+from .conditions import taking
 
 MODULE = "axolotl.utils.samplers.multipack"
 _core: Any = core
@@ -133,19 +134,8 @@ def _is_sequential(sequence_lengths: Any, rank: Any, bin_capacity: Any, num_rank
     )
 
 
-def holds(test: Callable[..., bool], args: Arguments, kwargs: Keywords) -> bool:
-    """Return what a test says of arguments; False where they are no call of it."""
-    try:
-        return test(*args, **kwargs)
-    except (TypeError, AttributeError):
-        return False
-
-
-def _holding(test: Callable[..., bool]) -> Condition:
-    return Condition(
-        partial(holds, test),
-        "the lengths are no plain array of integers, or a size is no plain int",
-    )
+def _taking(test: Callable[..., bool]) -> tuple[Condition, ...]:
+    return (taking(test, "the lengths are no plain array of integers, or a size is no plain int"),)
 
 
 def _build_check(_original: Implementation) -> Implementation:
@@ -239,7 +229,8 @@ SEAMS: tuple[Seam, ...] = (
         digests=DIGESTS["ffd_check"],
         operation="multipack",
         describe=_describe,
-        conditions=(_holding(_is_check),),
+        conditions=_taking(_is_check),
+        front=getattr(_core, "call_ffd_check", None),
         workload=_workload(lambda rows, capacity: (capacity, max(1, rows // 7))),
     ),
     Seam(
@@ -250,7 +241,8 @@ SEAMS: tuple[Seam, ...] = (
         digests=DIGESTS["pack_group"],
         operation="multipack",
         describe=_describe,
-        conditions=(_holding(_is_group),),
+        conditions=_taking(_is_group),
+        front=getattr(_core, "call_pack_group", None),
         workload=_workload(lambda rows, capacity: (0, capacity, rows, capacity)),
     ),
     Seam(
@@ -261,7 +253,7 @@ SEAMS: tuple[Seam, ...] = (
         digests=DIGESTS["pack_parallel"],
         operation="multipack",
         describe=_describe,
-        conditions=(_holding(_is_parallel),),
+        conditions=_taking(_is_parallel),
         workload=_workload(lambda _rows, capacity: (capacity, 100_000, capacity, 1)),
         relies_on={
             "pack_group": DIGESTS["pack_group"],
@@ -276,7 +268,8 @@ SEAMS: tuple[Seam, ...] = (
         digests=DIGESTS["allocate_sequentially"],
         operation="multipack",
         describe=_describe,
-        conditions=(_holding(_is_sequential),),
+        conditions=_taking(_is_sequential),
+        front=getattr(_core, "call_allocate_sequentially", None),
         workload=_workload(lambda _rows, capacity: (0, capacity, 1)),
     ),
 )
