@@ -49,6 +49,7 @@ __all__ = [
     "parallel_hash_rows",
     "pickle_indices",
     "row_tensor",
+    "row_tensors",
     "row_text_unsupported",
     "row_texts",
     "saved_dataset",
@@ -128,14 +129,10 @@ def deduplicate_rows(
 ) -> list[int] | range | None: ...
 def pickle_indices(indices: list[int] | range) -> bytes: ...
 def int64_tensor(values: Any) -> Any: ...
-def row_tensor(
-    rows: list[Any],
-    width: int,
-    fill: int | None,
-    right: bool,
-    joined: bool = False,
-    numbered: bool = False,
-) -> Any: ...
+def row_tensor(rows: list[Any], width: int, fill: int | None, right: bool) -> Any: ...
+def row_tensors(
+    columns: list[tuple[list[Any], int, int | None, bool, bool]], right: bool
+) -> list[Any] | None: ...
 def streaming_rows(
     sequences: Any, masks: Any, max_length: int, pad: Any, eos: Any
 ) -> dict[str, Any] | None: ...

@@ -464,21 +464,20 @@ def dispatched(function: Function) -> Callable[..., Any]:
 
     @wraps(function.python)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if block() is None:
-            front = entry.front
-            if front is not None and not kwargs:
-                try:
-                    found = front(args)
-                except _core.PANICS as error:
-                    panicked(function.operation, str(error))
-                    return answer(entry, args, kwargs)
-                if found is not NotImplemented:
-                    calls[RUST] += 1
-                    return found
-            direct = entry.direct
-            if direct is not None:
-                calls[PYTHON] += 1
-                return direct(*args, **kwargs)
+        front = entry.front
+        if front is not None and not kwargs:
+            try:
+                found = front(args)
+            except _core.PANICS as error:
+                panicked(function.operation, str(error))
+                return answer(entry, args, kwargs)
+            if found is not NotImplemented:
+                calls[RUST] += 1
+                return found
+        direct = entry.direct
+        if direct is not None and block() is None:
+            calls[PYTHON] += 1
+            return direct(*args, **kwargs)
         return answer(entry, args, kwargs)
 
     with lock:

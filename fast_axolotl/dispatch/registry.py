@@ -83,7 +83,8 @@ class Function(NamedTuple):
             answer; None for the general comparison.
         front: for calls too short to look at in Python: takes the tuple of positional arguments,
             and answers as `rust` does, or returns NotImplemented before anything is done. It is
-            asked first where Rust is used at every size.
+            asked first where Rust is used at every size, and answers nothing while a
+            `dispatch_mode` block is open anywhere.
     """
 
     name: str

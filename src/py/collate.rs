@@ -94,52 +94,69 @@ pub fn int64_tensor<'py>(values: &Bound<'py, PyAny>) -> Result<Option<Bound<'py,
 /// Return an int64 tensor of `rows`, each filled up to `width`; None where they are not exactly lists
 /// of int or 1-D arrays of integers, or longer than that.
 ///
-/// `fill` is the value that fills up, None for 0, 1, 2 and so on. `joined` rows are lists of pieces;
-/// `numbered` multiplies the first piece of each by 1, the second by 2 and so on.
+/// `fill` is the value that fills up, None for 0, 1, 2 and so on.
 #[pyfunction]
-#[pyo3(signature = (rows, width, fill, right, joined=false, numbered=false))]
 pub fn row_tensor<'py>(
     rows: &Bound<'py, PyList>,
     width: usize,
     fill: Option<i64>,
     right: bool,
-    joined: bool,
-    numbered: bool,
 ) -> Result<Option<Bound<'py, PyAny>>> {
-    let py = rows.py();
-    let count = rows.len();
-    let Some(mut target) = NewTensor::new(py, &[count, width])? else {
-        return Ok(None);
-    };
-    let mut elements = target.elements();
+    let request = (rows.clone(), width, fill, false, false);
+    Ok(row_tensors(rows.py(), vec![request], right)?.and_then(|mut tensors| tensors.pop()))
+}
+
+/// Rows, width, what fills up, whether rows are lists of pieces that are joined, and whether the first
+/// piece is multiplied by 1, the second by 2 and so on.
+type Request<'py> = (Bound<'py, PyList>, usize, Option<i64>, bool, bool);
+
+/// Return what `row_tensor` does of several columns with as many rows; None where it does of one.
+///
+/// They are written row by row: the ints of one column are mostly those of another, and still at hand.
+#[pyfunction]
+pub fn row_tensors<'py>(
+    py: Python<'py>,
+    columns: Vec<Request<'py>>,
+    right: bool,
+) -> Result<Option<Vec<Bound<'py, PyAny>>>> {
+    let count = columns.first().map_or(0, |(rows, ..)| rows.len());
+    let mut targets = Vec::with_capacity(columns.len());
+    for (_, width, ..) in &columns {
+        let Some(target) = NewTensor::new(py, &[count, *width])? else {
+            return Ok(None);
+        };
+        targets.push(target);
+    }
     for i in 0..count {
-        let Ok(row) = rows.get_item(i) else {
-            return Ok(None);
-        };
-        let Some((out, rest)) = elements.split_at_mut_checked(width) else {
-            return Ok(None);
-        };
-        elements = rest;
-        // Written from the left, and moved where the filling comes first.
-        let written = match joined {
-            true => write_pieces(&row, numbered, out)?,
-            false => write_piece(&row, 1, out)?.map(|written| written.count),
-        };
-        let Some(used) = written else {
-            return Ok(None);
-        };
-        let filling = if right {
-            &mut out[used..]
-        } else {
-            out.copy_within(..used, width - used);
-            &mut out[..width - used]
-        };
-        match fill {
-            Some(value) => filling.fill(value),
-            None => (0..).zip(filling).for_each(|(position, out)| *out = position),
+        for ((rows, width, fill, joined, numbered), target) in columns.iter().zip(&mut targets) {
+            let Ok(row) = rows.get_item(i) else {
+                return Ok(None);
+            };
+            let out = target.elements().get_mut(i * width..(i + 1) * width);
+            let Some(out) = out else {
+                return Ok(None);
+            };
+            // Written from the left, and moved where the filling comes first.
+            let written = match joined {
+                true => write_pieces(&row, *numbered, out)?,
+                false => write_piece(&row, 1, out)?.map(|written| written.count),
+            };
+            let Some(used) = written else {
+                return Ok(None);
+            };
+            let filling = if right {
+                &mut out[used..]
+            } else {
+                out.copy_within(..used, width - used);
+                &mut out[..width - used]
+            };
+            match fill {
+                Some(value) => filling.fill(*value),
+                None => (0..).zip(filling).for_each(|(position, out)| *out = position),
+            }
         }
     }
-    Ok(Some(target.finish()))
+    Ok(Some(targets.into_iter().map(NewTensor::finish).collect()))
 }
 
 /// Return the rows of `encode_streaming`, without a tokenizer; None where `sequences` are not lists of

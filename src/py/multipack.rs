@@ -7,12 +7,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
 
 use crate::error::{Error, Place, Result};
+use crate::py::dispatch::in_a_block;
 use crate::py::integer_buffer::{IntegerBuffer, Scratch, plain_row};
 use crate::py::list_emitter::{GcPause, Items, NewList};
 use crate::py::small_ints::small_int;
 
 /// From so many sequences on, other threads may run meanwhile.
 const LONG: usize = 1000;
+/// Up to so many lengths no memory is asked for to look whether they fit.
+const FEW: usize = 128;
 
 /// Return the bins of each group of `group_size` lengths, one group after the other: lists of the
 /// places of the lengths, plus `offset`.
@@ -109,25 +112,38 @@ fn bins_in_order<'py>(
 
 // Calls of Axolotl's functions by their positional arguments, for arrays and sizes as Axolotl has them:
 // for short arrays, looking at the arguments in Python takes longer than packing. NotImplemented is
-// returned for all others, before anything is done.
+// returned for all others, before anything is done, and where a `dispatch_mode` block is open.
 
 /// Answer `ffd_check(sequence_lengths, bin_capacity, num_bins)`.
 #[pyfunction]
 pub fn call_ffd_check<'py>(arguments: &Bound<'py, PyTuple>) -> Result<Bound<'py, PyAny>> {
     let py = arguments.py();
-    let items = Items::of(arguments.as_any().as_borrowed());
+    let items = plain_arguments(arguments);
     let Some([lengths, capacity, bins]) = items.and_then(|items| taken(py, items)) else {
         return not_implemented(py);
     };
     let (Some(capacity), Some(bins)) = (size(capacity), size(bins)) else {
         return not_implemented(py);
     };
-    let Some(sizes) = plain_sizes(lengths)? else {
-        return not_implemented(py);
+    let mut few = [0; FEW];
+    let fit = match plain_row(lengths)? {
+        Some(Integers::I32(sizes)) if sizes.len() <= FEW => {
+            let few = &mut few[..sizes.len()];
+            few.copy_from_slice(sizes);
+            if few.iter().any(|size| !(0..i32::MAX).contains(size)) {
+                return not_implemented(py);
+            }
+            multipack::fits_small(few, capacity, bins as usize)
+        }
+        _ => {
+            let Some(mut sizes) = plain_sizes(lengths)? else {
+                return not_implemented(py);
+            };
+            let is_short = sizes.len() < LONG;
+            let mut fits = || multipack::fits_small(&mut sizes, capacity, bins as usize);
+            if is_short { fits() } else { py.detach(fits) }
+        }
     };
-    let is_short = sizes.len() < LONG;
-    let fits = || multipack::fits_small(sizes, capacity, bins as usize);
-    let fit = if is_short { fits() } else { py.detach(fits) };
     Ok(PyBool::new(py, fit).to_owned().into_any())
 }
 
@@ -135,7 +151,7 @@ pub fn call_ffd_check<'py>(arguments: &Bound<'py, PyTuple>) -> Result<Bound<'py,
 #[pyfunction]
 pub fn call_pack_group<'py>(arguments: &Bound<'py, PyTuple>) -> Result<Bound<'py, PyAny>> {
     let py = arguments.py();
-    let Some(items) = Items::of(arguments.as_any().as_borrowed()) else {
+    let Some(items) = plain_arguments(arguments) else {
         return not_implemented(py);
     };
     let is_safe = match items.get(py, 5) {
@@ -153,13 +169,42 @@ pub fn call_pack_group<'py>(arguments: &Bound<'py, PyTuple>) -> Result<Bound<'py
     else {
         return not_implemented(py);
     };
-    let sizes = if items.len() > 6 { None } else { plain_sizes(lengths)? };
-    let Some(sizes) = sizes else {
+    if items.len() > 6 {
+        return not_implemented(py);
+    }
+    let bins = if is_safe { max_bins as usize } else { usize::MAX };
+    let limits = Limits { capacity, per_bin, bins };
+    let short = match plain_row(lengths)? {
+        Some(Integers::I32(sizes)) => multipack::first_fit_short(sizes, limits),
+        Some(Integers::I64(sizes)) => multipack::first_fit_short(sizes, limits),
+        _ => return not_implemented(py),
+    };
+    if let Some(short) = short {
+        return short_bins(py, &short, offset);
+    }
+    let Some(sizes) = plain_sizes(lengths)? else {
         return not_implemented(py);
     };
-    let bins = if is_safe { max_bins as usize } else { usize::MAX };
     let sizes = Sizes::Small(sizes);
-    bins_of_groups(py, &sizes, sizes.len(), Limits { capacity, per_bin, bins }, offset)
+    bins_of_groups(py, &sizes, sizes.len(), limits, offset)
+}
+
+fn short_bins<'py>(
+    py: Python<'py>,
+    short: &multipack::ShortBins,
+    offset: i64,
+) -> Result<Bound<'py, PyAny>> {
+    let _pause = GcPause::new(py);
+    let bins = short.bins();
+    let mut all = NewList::with_capacity(py, bins.len())?;
+    for members in bins {
+        let mut bin = NewList::with_capacity(py, members.len())?;
+        for &member in members {
+            bin.push(int(py, offset + i64::from(member))?);
+        }
+        all.push(bin.finish());
+    }
+    Ok(all.finish())
 }
 
 /// Answer `allocate_sequentially(sequence_lengths, rank, bin_capacity, num_ranks)`.
@@ -168,7 +213,7 @@ pub fn call_allocate_sequentially<'py>(
     arguments: &Bound<'py, PyTuple>,
 ) -> Result<Bound<'py, PyAny>> {
     let py = arguments.py();
-    let items = Items::of(arguments.as_any().as_borrowed());
+    let items = plain_arguments(arguments);
     let Some([lengths, rank, capacity, ranks]) = items.and_then(|items| taken(py, items)) else {
         return not_implemented(py);
     };
@@ -184,6 +229,10 @@ pub fn call_allocate_sequentially<'py>(
     let (bins, used, count) = bins_in_order(py, &packed, rank as usize, ranks as usize)?;
     let answer = (bins, used, count as i64 * capacity).into_pyobject(py).map_err(PyErr::from)?;
     Ok(answer.into_any())
+}
+
+fn plain_arguments<'a>(arguments: &'a Bound<'_, PyTuple>) -> Option<Items<'a>> {
+    if in_a_block() { None } else { Items::of(arguments.as_any().as_borrowed()) }
 }
 
 fn not_implemented(py: Python<'_>) -> Result<Bound<'_, PyAny>> {

@@ -21,7 +21,7 @@ Bins = list[list[Any]]
 
 #: What `generate_batches` packs by: these, or what stands for them, is what we repeat.
 _PACKING = ("pack_parallel", "allocate_sequentially", "pack_group", "_process_group")
-_ONE_PROCESS = "Using single process for pack_parallel, running sequentially."
+
 #: The globals of the sampler's module, and what these names meant when its source was compared.
 _globals: list[dict[str, Any]] = []
 
@@ -49,7 +49,7 @@ def _build(original: Implementation) -> Implementation:
                 # As NumPy adds lengths up.
                 total_used = self.lengths[:0].sum() + total_used
                 if _processes(self) == 1:
-                    namespace["LOG"].debug(_ONE_PROCESS)
+                    namespace["LOG"].debug(multipack.ONE_PROCESS)
         total_slots = count * capacity
         if self.drop_last and batches and len(batches[-1]) < size:
             dropped = batches[-1]
