@@ -54,8 +54,6 @@ def from_workloads(names: list[str], quick: bool) -> Iterator[seam_bench.Row]:
             args, _ = workload("axolotl", "axolotl", count, LENGTH)
             if name.endswith("collator"):
                 arguments = _fresh(args)
-            elif name == "pack_parallel":
-                arguments = lambda args=args: (*args, 1)  # noqa: E731
             else:
                 arguments = lambda args=args: args  # noqa: E731
             yield measure(name, f"{name}, {count}", arguments, quick)
