@@ -52,10 +52,7 @@ def from_workloads(names: list[str], quick: bool) -> Iterator[seam_bench.Row]:
         assert workload is not None
         for count in COUNTS:
             args, _ = workload("axolotl", "axolotl", count, LENGTH)
-            if name.endswith("collator"):
-                arguments = _fresh(args)
-            else:
-                arguments = lambda args=args: args  # noqa: E731
+            arguments = _fresh(args) if name.endswith("collator") else lambda args=args: args
             yield measure(name, f"{name}, {count}", arguments, quick)
 
 
