@@ -1,11 +1,11 @@
 """The padding collators, against Axolotl's own: interleaved minima.
 
-    python benches/axolotl_collators.py [--quick]
+    python benches/axolotl_collators.py [--quick] [--only COLLATOR]
 
 Both get the same fresh features in each call; ours is the dispatched form, as it is installed.
 """
 
-import argparse
+import functools
 import random
 from typing import Any
 
@@ -46,18 +46,16 @@ def fresh(kind: str, features: list[Any]) -> Any:
     return features[0] if kind == "pretraining_collator" else features
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+def batches(name: str, quick: bool) -> list[seam_bench.Row]:
     import axolotl.utils.collators.batching  # noqa: F401
 
-    print(f"{'collator, rows x length, values':58} {'Axolotl':>13} {'ours':>12} {'ratio':>9}")
     rows = []
     for seam in SEAMS:
+        if seam.name != name:
+            continue
         stock, ours = seam_bench.seam(seam.name)
         collator = _collator(seam.attribute.split(".")[0])
-        for count, length in BATCHES:
+        for count, length in BATCHES[: 2 if quick else None]:
             for form in ("lists", "arrays"):
                 features = rows_of(seam.name, count, length, form)
                 small = count * length < 5000
@@ -68,12 +66,16 @@ def main() -> None:
                         ours,
                         lambda c=collator, n=seam.name, f=features: (c, fresh(n, f)),
                         GOALS[seam.name].get((count, length)) if form == "lists" else None,
-                        rounds=(3 if quick else 15) * (3 if small else 1),
+                        rounds=(3 if quick else 9) * (3 if small else 1),
                         number=20 if small else 1,
                     )
                 )
-    seam_bench.write("axolotl_collators.json", rows)
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    seam_bench.run(
+        __doc__,
+        "axolotl_collators.json",
+        {seam.name: functools.partial(batches, seam.name) for seam in SEAMS},
+    )

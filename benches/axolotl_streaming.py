@@ -1,12 +1,11 @@
 """The pretraining stream, against Axolotl's own: interleaved minima.
 
-    python benches/axolotl_streaming.py [--quick]
+    python benches/axolotl_streaming.py [--quick] [--only encode|stream]
 
 `encode_streaming` without the tokenizer (its answer is ready), and the stream end to end, with a
 real one: 1,000 documents into rows of 2,048 tokens. Ours is the dispatched form, as installed.
 """
 
-import argparse
 import functools
 import inspect
 import random
@@ -107,6 +106,8 @@ def stock_of(run: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def encoding(quick: bool) -> list[seam_bench.Row]:
+    import axolotl.utils.data.streaming  # noqa: F401
+
     rows = []
     stock, ours = seam_bench.seam("encode_streaming")
     for joined in (True, False):
@@ -159,20 +160,5 @@ def streams(quick: bool) -> list[seam_bench.Row]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--part", choices=("encode", "stream"), help="leave the other one out")
-    arguments = parser.parse_args()
-    import axolotl.utils.data.streaming  # noqa: F401
-
-    rows = []
-    if arguments.part != "stream":
-        rows += encoding(arguments.quick)
-    if arguments.part != "encode":
-        rows += streams(arguments.quick)
-    seam_bench.write("axolotl_streaming.json", rows)
-
-
 if __name__ == "__main__":
-    main()
+    seam_bench.run(__doc__, "axolotl_streaming.json", {"encode": encoding, "stream": streams})

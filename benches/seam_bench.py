@@ -1,11 +1,17 @@
-"""What the benchmarks of seams share: interleaved minima, a table, a JSON file."""
+"""What the benchmarks of seams share: interleaved minima, a table, a JSON file.
 
+    python benches/seam_bench.py
+
+prints what they measured last, as a table for the documentation.
+"""
+
+import argparse
 import gc
 import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +36,28 @@ class Row(NamedTuple):
         return self.stock / self.ours
 
 
+def run(
+    description: str | None, file: str, parts: "Mapping[str, Callable[[bool], list[Row]]]"
+) -> None:
+    """Read the command line, measure, and write the table.
+
+    Args:
+        description: of the benchmark, for `--help`.
+        file: of the results.
+        parts: name -> what measures a part of the table; given whether it has to be quick.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and sizes")
+    parser.add_argument("--only", choices=list(parts), help="leave the other parts out")
+    options = parser.parse_args()
+    print(f"{'':58} {'Axolotl':>13} {'ours':>12} {'ratio':>9}")
+    rows: list[Row] = []
+    for name, measure in parts.items():
+        if options.only in (None, name):
+            rows += measure(options.quick)
+    write(file if options.only is None else file.replace(".", f"_{options.only}."), rows)
+
+
 def compare(
     name: str,
     stock: Callable[..., Any],
@@ -41,7 +69,7 @@ def compare(
 ) -> Row:
     """Time both in turn, on arguments made anew for each call, and keep the lowest of each.
 
-    The collector rests while a call is timed.
+    The collector rests while a call is timed; results are freed outside the clock.
     """
     best = {stock: float("inf"), ours: float("inf")}
     for _ in range(rounds):
@@ -49,16 +77,18 @@ def compare(
             given = [arguments() for _ in range(number)]
             gc.collect()
             gc.disable()
+            kept = [None] * number
             begin = time.perf_counter()
-            for args in given:
-                work(*args)
+            for i, args in enumerate(given):
+                kept[i] = work(*args)
             spent = (time.perf_counter() - begin) / number
+            del kept
             gc.enable()
             best[work] = min(best[work], spent)
     row = Row(name, best[stock], best[ours], goal)
     wanted = "" if goal is None else f"   goal {goal:g}x"
     print(
-        f"{name:58} {row.stock * 1e3:10.3f} ms {row.ours * 1e3:9.3f} ms {row.ratio:8.2f}x{wanted}",
+        f"{name:58} {row.stock * 1e3:10.4f} ms {row.ours * 1e3:9.4f} ms {row.ratio:8.2f}x{wanted}",
         flush=True,
     )
     return row
@@ -92,3 +122,27 @@ def seam(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
     patch = patching.applied[name]
     return patching.unbound(patch.original), patching.unbound(patch.replacement)
+
+
+def table() -> None:
+    """Print what was measured last as a table for the documentation."""
+    for file in sorted(RESULTS.glob("axolotl_*.json")):
+        found = json.loads(file.read_text())
+        print(f"\n`python benches/{file.stem.partition('.')[0]}.py`\n")
+        print("| call | Axolotl | ours | ratio | goal |\n| --- | ---: | ---: | ---: | ---: |")
+        for row in found["rows"]:
+            goal = "" if row["goal"] is None else f"{row['goal']:g}x"
+            missed = " ✗" if row["goal"] and row["ratio"] < row["goal"] else ""
+            stock, ours = _time(row["stock"]), _time(row["ours"])
+            print(f"| {row['name']} | {stock} | {ours} | {row['ratio']:.2f}x | {goal}{missed} |")
+
+
+def _time(seconds: float) -> str:
+    for unit, factor in (("s", 1), ("ms", 1e3), ("µs", 1e6)):
+        if seconds * factor >= 1 or unit == "µs":
+            return f"{seconds * factor:.3g} {unit}"
+    raise AssertionError
+
+
+if __name__ == "__main__":
+    table()

@@ -16,6 +16,9 @@ __all__ = [
     "Override",
     "__version__",
     "build_id",
+    "call_allocate_sequentially",
+    "call_ffd_check",
+    "call_pack_group",
     "concatenate_and_pack",
     "copied_rows",
     "cpu_features",
@@ -46,6 +49,7 @@ __all__ = [
     "parallel_hash_rows",
     "pickle_indices",
     "row_tensor",
+    "row_tensors",
     "row_text_unsupported",
     "row_texts",
     "saved_dataset",
@@ -125,14 +129,10 @@ def deduplicate_rows(
 ) -> list[int] | range | None: ...
 def pickle_indices(indices: list[int] | range) -> bytes: ...
 def int64_tensor(values: Any) -> Any: ...
-def row_tensor(
-    rows: list[Any],
-    width: int,
-    fill: int | None,
-    right: bool,
-    joined: bool = False,
-    numbered: bool = False,
-) -> Any: ...
+def row_tensor(rows: list[Any], width: int, fill: int | None, right: bool) -> Any: ...
+def row_tensors(
+    columns: list[tuple[list[Any], int, int | None, bool, bool]], right: bool
+) -> list[Any] | None: ...
 def streaming_rows(
     sequences: Any, masks: Any, max_length: int, pad: Any, eos: Any
 ) -> dict[str, Any] | None: ...
@@ -213,6 +213,9 @@ def open_files(
     features: str | None,
     bad_file: Callable[[str], object] | None,
 ) -> Files: ...
+def call_allocate_sequentially(arguments: tuple[Any, ...]) -> Any: ...
+def call_ffd_check(arguments: tuple[Any, ...]) -> Any: ...
+def call_pack_group(arguments: tuple[Any, ...]) -> Any: ...
 def multipack_pack(
     lengths: Any, capacity: int, group_size: int, per_bin: int, max_bins: int, offset: int
 ) -> list[list[int]]: ...

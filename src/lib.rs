@@ -18,10 +18,11 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use crate::py::collate::{copied_rows, int64_tensor, row_tensor, streaming_rows};
+    use crate::py::collate::{copied_rows, int64_tensor, row_tensor, row_tensors, streaming_rows};
     #[pymodule_export]
     use crate::py::multipack::{
-        multipack_batches, multipack_fits, multipack_pack, multipack_sequential,
+        call_allocate_sequentially, call_ffd_check, call_pack_group, multipack_batches,
+        multipack_fits, multipack_pack, multipack_sequential,
     };
     #[pymodule_export]
     use crate::py::reader::{

@@ -45,6 +45,7 @@ class Seam(NamedTuple):
             implementation, `args` and `kwargs`; returns the original's answer, raises
             `VerificationError` where the two differ. For results that can be read only once and
             for effects outside the process.
+        front: see `registry.Function`; of calls of a microsecond.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Seam(NamedTuple):
     relies_on: Mapping[str, Mapping[str, str]] | None = None
     copy_arguments: Callable[[Arguments, Keywords], tuple[Arguments, Keywords]] | None = None
     verify: Callable[[Implementation, Implementation, Arguments, Keywords], Any] | None = None
+    front: Callable[[Arguments], Any] | None = None
 
 
 def version_known(original: Implementation, digests: Mapping[str, str]) -> str:

@@ -154,6 +154,7 @@ def _place(seam: Seam, module: ModuleType) -> Patch | None:
         strict=False,
         copy_arguments=seam.copy_arguments,
         verify=seam.verify,
+        front=seam.front,
     )
     left = registry.FUNCTIONS.get(seam.name)
     if left is not None and not left.native:

@@ -31,13 +31,20 @@ _COLD, _RUST, _PYTHON, _TABLE, _SLOW = range(5)
 class _Entry:
     """A function at run time: its rules and its figures."""
 
-    __slots__ = ("calls", "cells", "direct", "function", "index", "sampled", "seconds")
+    __slots__ = (
+        *("calls", "cells", "constant", "direct", "front"),
+        *("function", "index", "sampled", "seconds"),
+    )
 
     def __init__(self, function: Function, index: int | None) -> None:
         self.function = function
         self.index = index  # in the extension; None for a function that is decided here
         self.cells: dict[str, Cell] | None = None
+        # Of a function that is decided here, outside every block: the original where it answers
+        # every call, the side where no size matters, and what may answer then without a look.
         self.direct: Callable[..., Any] | None = None
+        self.constant: str | None = None
+        self.front: Callable[[Arguments], Any] | None = None
         self.calls = dict.fromkeys(IMPLEMENTATIONS, 0)
         # timed calls, their seconds, seconds saved
         self.seconds = {side: [0, 0.0, 0.0] for side in IMPLEMENTATIONS}
@@ -75,6 +82,7 @@ def forget(name: str) -> None:
         if entry is not None and entry.index is None:
             entry.function = entry.function._replace(rust=None, strict=False)
             entry.direct = entry.function.python
+            entry.constant = entry.front = None
 
 
 # --- the profile -----------------------------------------------------------------------------
@@ -182,8 +190,10 @@ def push() -> None:
             mode = modes.process_mode(function.operation)
             standing = support.standing_reason(function)
             if entry.index is None:
-                constant = mode == modes.PYTHON or standing is not None
-                entry.direct = function.python if constant and not tracked else None
+                side = PYTHON if standing is not None else _constant(entry, mode)
+                entry.constant = None if tracked else side
+                entry.direct = function.python if entry.constant == PYTHON else None
+                entry.front = function.front if entry.constant == RUST else None
                 continue
             cells = entry.cells
             if cells is None and (tracked or mode == modes.VERIFY):
@@ -217,6 +227,18 @@ def push() -> None:
             )
         if _core is not None:
             _core.dispatch_threads(thread_budget())
+
+
+def _constant(entry: _Entry, mode: str) -> str | None:
+    """Return the side that a mode uses at every size, if it is known."""
+    if mode == modes.PYTHON:
+        return PYTHON
+    if mode == modes.VERIFY or entry.cells is None or entry.function.threaded:
+        return None
+    if mode == modes.RUST:
+        return None if entry.function.strict else RUST
+    sides = {cell.constant() for cell in entry.cells.values()}
+    return sides.pop() if len(sides) == 1 else None
 
 
 _KINDS = ("always", "threshold", "plane")
@@ -268,11 +290,20 @@ def answer(entry: _Entry, args: Arguments, kwargs: Keywords) -> Any:
         VerificationError: `verify`, and the sides differ.
     """
     function = entry.function
+    if entry.constant == RUST and modes.override.get() is None:
+        refused = support.refusal(function, args, kwargs)
+        return run(entry, RUST if refused is None else PYTHON, args, kwargs)
     mode = modes.current(function.operation)
     if mode != modes.PYTHON and entry.cells is None:
         with lock:
             _fill(entry)
             push()
+    if mode == modes.AUTO and not _tracked():
+        # Sizes first: where the original is chosen, nobody need ask what Rust can take.
+        side, _ = _decide(entry, mode, args, kwargs)
+        if side != PYTHON and support.refusal(function, args, kwargs) is not None:
+            side = PYTHON
+        return run(entry, side, args, kwargs)
     reason = None if mode == modes.PYTHON else support.refusal(function, args, kwargs)
     if reason is not None:
         if mode == modes.RUST and function.strict and function.name not in support.quarantined:
@@ -428,13 +459,23 @@ def dispatched(function: Function) -> Callable[..., Any]:
     Name, docstring, module and signature are the original's.
     """
     entry = entry_of(function)
-    override = modes.override
+    block = modes.override.get
     calls = entry.calls
 
     @wraps(function.python)
     def call(*args: Any, **kwargs: Any) -> Any:
+        front = entry.front
+        if front is not None and not kwargs:
+            try:
+                found = front(args)
+            except _core.PANICS as error:
+                panicked(function.operation, str(error))
+                return answer(entry, args, kwargs)
+            if found is not NotImplemented:
+                calls[RUST] += 1
+                return found
         direct = entry.direct
-        if direct is not None and override.get() is None:
+        if direct is not None and block() is None:
             calls[PYTHON] += 1
             return direct(*args, **kwargs)
         return answer(entry, args, kwargs)

@@ -81,6 +81,10 @@ class Function(NamedTuple):
             None where it changes nothing. For `verify`.
         verify: takes original, replacement, args and kwargs, compares, and returns the original's
             answer; None for the general comparison.
+        front: for calls too short to look at in Python: takes the tuple of positional arguments,
+            and answers as `rust` does, or returns NotImplemented before anything is done. It is
+            asked first where Rust is used at every size, and answers nothing while a
+            `dispatch_mode` block is open anywhere.
     """
 
     name: str
@@ -100,6 +104,7 @@ class Function(NamedTuple):
     strict: bool = True
     copy_arguments: Callable[[Arguments, Keywords], tuple[Arguments, Keywords]] | None = None
     verify: Callable[..., Any] | None = None
+    front: Callable[[Arguments], Any] | None = None
 
     def cells(self) -> list[str]:
         """Return the names of its cells: each is decided by rules of its own."""

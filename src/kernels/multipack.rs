@@ -78,11 +78,12 @@ pub fn first_fit_small(sizes: &[i32], limits: Limits) -> Bins {
             break;
         }
     }
+    if sizes.len() == 0 {
+        return packing.bins;
+    }
     let mut tree = Tree::new(sizes.len() + packing.rooms.len());
-    if sizes.len() > 0 {
-        for &room in &packing.rooms {
-            tree.push(room);
-        }
+    for &room in &packing.rooms {
+        tree.push(room);
     }
     for &size in sizes {
         match tree.find(size) {
@@ -99,6 +100,65 @@ pub fn first_fit_small(sizes: &[i32], limits: Limits) -> Bins {
 
 /// Up to so many bins, looking at one after the other takes no longer than the tree.
 const FEW: usize = 24;
+
+/// Sequences that are packed without any memory asked for.
+pub const SHORT: usize = 32;
+
+/// Bins of at most `SHORT` sequences.
+pub struct ShortBins {
+    bins: usize,
+    counts: [u8; SHORT],
+    members: [u8; SHORT],
+}
+
+impl ShortBins {
+    /// The sequences of each bin, each in the order given.
+    pub fn bins(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let mut rest = &self.members[..];
+        self.counts[..self.bins].iter().map(move |&count| {
+            let (bin, others) = rest.split_at(usize::from(count));
+            rest = others;
+            bin
+        })
+    }
+}
+
+/// `first_fit` for few sequences of any size; None where there are too many.
+pub fn first_fit_short<T: Copy + Into<i64>>(sizes: &[T], limits: Limits) -> Option<ShortBins> {
+    if sizes.len() > SHORT {
+        return None;
+    }
+    let (mut counts, mut rooms) = ([0u8; SHORT], [0i64; SHORT]);
+    let mut bin_of = [SHORT; SHORT];
+    let mut bins = 0;
+    for (&size, bin_of) in sizes.iter().zip(&mut bin_of) {
+        let size: i64 = size.into();
+        let takes = |&bin: &usize| rooms[bin] >= size && i64::from(counts[bin]) < limits.per_bin;
+        let bin = (0..bins).find(takes).unwrap_or(bins);
+        if bin == bins {
+            if bins >= limits.bins {
+                continue;
+            }
+            rooms[bin] = limits.capacity;
+            bins += 1;
+        }
+        rooms[bin] = rooms[bin].wrapping_sub(size);
+        counts[bin] += 1;
+        *bin_of = bin;
+    }
+    let mut places = [0u8; SHORT];
+    for bin in 1..bins {
+        places[bin] = places[bin - 1] + counts[bin - 1];
+    }
+    let mut members = [0; SHORT];
+    for (sequence, &bin) in bin_of.iter().enumerate().take(sizes.len()) {
+        if let Some(place) = places.get_mut(bin) {
+            members[usize::from(*place)] = sequence as u8;
+            *place += 1;
+        }
+    }
+    Some(ShortBins { bins, counts, members })
+}
 
 /// Bins on their way.
 struct Packing {
@@ -215,46 +275,92 @@ impl Bins {
 
 /// Whether first-fit in descending order needs no more than `bins` bins.
 pub fn fits(sizes: &[i64], capacity: i64, bins: usize, wrap: fn(i64) -> i64) -> bool {
-    let Some(mut sizes) = small(sizes, capacity) else {
-        return fits_by_looking(sizes, capacity, bins, wrap);
-    };
+    match small(sizes, capacity) {
+        Some(mut sizes) => fits_small(&mut sizes, capacity, bins),
+        None => fits_by_looking(sizes, capacity, bins, wrap),
+    }
+}
+
+/// `fits` for sizes and a capacity from 0 to 2^31 - 2. Sorts the sizes.
+pub fn fits_small(sizes: &mut [i32], capacity: i64, bins: usize) -> bool {
     let total: i64 = sizes.iter().map(|&size| i64::from(size)).sum();
     if i128::from(total) > i128::from(capacity) * bins as i128 {
         return false;
     }
-    if bins == 0 {
+    if bins == 0 || sizes.is_empty() {
         return sizes.is_empty();
     }
-    sizes.sort_unstable_by(|one, other| other.cmp(one));
-    if sizes.first().is_some_and(|&longest| i64::from(longest) > capacity) {
+    let smallest = sizes.iter().fold(i32::MAX, |least, &size| least.min(size));
+    let longest = sizes.iter().fold(0, |most, &size| most.max(size));
+    if i64::from(longest) > capacity {
         return false;
     }
     let capacity = capacity as i32;
-    let mut tree = Tree::new(bins.min(sizes.len()));
-    let mut opened = 0;
-    // Equal sizes fill a bin before they go on to the next one that has room.
-    for run in sizes.chunk_by(|one, other| one == other) {
-        let size = run[0];
-        let mut left = run.len();
-        while left > 0 {
-            let (bin, room) = match tree.find(size) {
-                Some(bin) => (bin, tree.room(bin)),
-                None if opened == bins => return false,
-                None => {
-                    tree.push(capacity + 1);
-                    opened += 1;
-                    (opened - 1, capacity + 1)
-                }
-            };
-            if size == 0 {
-                break;
-            }
-            let taken = left.min(((room - 1) / size) as usize);
-            left -= taken;
-            tree.set(bin, room - taken as i32 * size);
+    let bins = bins.min(sizes.len());
+    let distinct = (longest - smallest) as usize + 1;
+    if sizes.len() >= FEW_ROOMS && distinct <= 2 * sizes.len() {
+        // Counted sooner than sorted.
+        let mut counts = vec![0u32; distinct];
+        for &size in &*sizes {
+            counts[(size - smallest) as usize] += 1;
         }
+        let runs = (smallest..longest + 1).zip(&counts).rev().filter(|&(_, &count)| count > 0);
+        return runs_fit(runs.map(|(size, &count)| (size, count as usize)), capacity, bins);
     }
-    true
+    sizes.sort_unstable();
+    if bins <= FEW_ROOMS {
+        return runs_fit(sizes.iter().rev().map(|&size| (size, 1)), capacity, bins);
+    }
+    let runs = sizes.chunk_by(|one, other| one == other).rev();
+    runs_fit(runs.map(|run| (run[0], run.len())), capacity, bins)
+}
+
+/// Up to so many bins all are looked at, 16 at once.
+const FEW_ROOMS: usize = 4 * WIDTH;
+
+/// Whether sequences fit, the longest first: sizes no longer than `capacity`, and how many have each.
+///
+/// Equal sizes fill a bin before they go on to the next one that has room.
+fn runs_fit(runs: impl Iterator<Item = (i32, usize)>, capacity: i32, bins: usize) -> bool {
+    let mut runs = runs.take_while(|&(size, _)| size > 0);
+    if bins > FEW_ROOMS {
+        let mut tree = Tree::new(bins);
+        let mut opened = 0;
+        return runs.all(|(size, mut left)| {
+            while left > 0 {
+                let (bin, room) = match tree.find(size) {
+                    Some(bin) => (bin, tree.room(bin)),
+                    None if opened == bins => return false,
+                    None => {
+                        tree.push(capacity + 1);
+                        opened += 1;
+                        (opened - 1, capacity + 1)
+                    }
+                };
+                let taken = left.min(((room - 1) / size) as usize);
+                left -= taken;
+                tree.set(bin, room - taken as i32 * size);
+            }
+            true
+        });
+    }
+    let mut rooms = [[0; WIDTH]; FEW_ROOMS / WIDTH];
+    rooms.as_flattened_mut()[..bins].fill(capacity + 1);
+    let rooms = &mut rooms[..bins.div_ceil(WIDTH)];
+    runs.all(|(size, mut left)| {
+        for node in &mut *rooms {
+            while let Some(lane) = first_above(node, size) {
+                let taken =
+                    if left == 1 { 1 } else { left.min(((node[lane] - 1) / size) as usize) };
+                put(node, lane, node[lane] - taken as i32 * size);
+                left -= taken;
+                if left == 0 {
+                    return true;
+                }
+            }
+        }
+        false
+    })
 }
 
 fn fits_by_looking(sizes: &[i64], capacity: i64, bins: usize, wrap: fn(i64) -> i64) -> bool {
@@ -392,6 +498,14 @@ fn first_above(node: &Node, size: i32) -> Option<usize> {
     (above != 0).then(|| above.trailing_zeros() as usize)
 }
 
+/// Writes a lane, and all the others with it: what is read as a whole next need not wait then.
+#[inline(always)]
+fn put(node: &mut Node, lane: usize, value: i32) {
+    for (i, room) in node.iter_mut().enumerate() {
+        *room = if i == lane { value } else { *room };
+    }
+}
+
 #[inline(always)]
 fn maximum(node: &Node) -> i32 {
     node.iter().copied().fold(0, i32::max)
@@ -473,6 +587,11 @@ mod tests {
                 first = end;
             }
             prop_assert_eq!(first, members.len());
+            if let Some(short) = first_fit_short(&sizes, limits) {
+                let counts: Vec<_> = short.bins().map(|bin| bin.len() as u32).collect();
+                prop_assert_eq!(&counts, &found.counts);
+                prop_assert!(short.bins().flatten().map(|&i| u32::from(i)).eq(members));
+            }
         }
 
         #[test]

@@ -16,11 +16,7 @@ use crate::py::integer_buffer::{IntegerBuffer, Scratch};
 use crate::py::list_emitter::{GcPause, Items, NewList};
 use crate::py::pack::{ENDS, label_pad_default, pack_lists};
 use crate::py::rows::{TokenRows, ndarray};
-use crate::py::small_ints::small_int;
-
-/// Up to here a float64 holds every integer: NumPy takes that way where it joins an empty list to an
-/// array.
-const EXACT_IN_FLOAT64: i64 = 1 << 53;
+use crate::py::small_ints::{small_int, write_small_ints};
 
 /// A tensor of int64 with memory of its own, on its way.
 struct NewTensor<'py> {
@@ -98,52 +94,69 @@ pub fn int64_tensor<'py>(values: &Bound<'py, PyAny>) -> Result<Option<Bound<'py,
 /// Return an int64 tensor of `rows`, each filled up to `width`; None where they are not exactly lists
 /// of int or 1-D arrays of integers, or longer than that.
 ///
-/// `fill` is the value that fills up, None for 0, 1, 2 and so on. `joined` rows are lists of pieces;
-/// `numbered` multiplies the first piece of each by 1, the second by 2 and so on.
+/// `fill` is the value that fills up, None for 0, 1, 2 and so on.
 #[pyfunction]
-#[pyo3(signature = (rows, width, fill, right, joined=false, numbered=false))]
 pub fn row_tensor<'py>(
     rows: &Bound<'py, PyList>,
     width: usize,
     fill: Option<i64>,
     right: bool,
-    joined: bool,
-    numbered: bool,
 ) -> Result<Option<Bound<'py, PyAny>>> {
-    let py = rows.py();
-    let count = rows.len();
-    let Some(mut target) = NewTensor::new(py, &[count, width])? else {
-        return Ok(None);
-    };
-    let mut elements = target.elements();
+    let request = (rows.clone(), width, fill, false, false);
+    Ok(row_tensors(rows.py(), vec![request], right)?.and_then(|mut tensors| tensors.pop()))
+}
+
+/// Rows, width, what fills up, whether rows are lists of pieces that are joined, and whether the first
+/// piece is multiplied by 1, the second by 2 and so on.
+type Request<'py> = (Bound<'py, PyList>, usize, Option<i64>, bool, bool);
+
+/// Return what `row_tensor` does of several columns with as many rows; None where it does of one.
+///
+/// They are written row by row: the ints of one column are mostly those of another, and still at hand.
+#[pyfunction]
+pub fn row_tensors<'py>(
+    py: Python<'py>,
+    columns: Vec<Request<'py>>,
+    right: bool,
+) -> Result<Option<Vec<Bound<'py, PyAny>>>> {
+    let count = columns.first().map_or(0, |(rows, ..)| rows.len());
+    let mut targets = Vec::with_capacity(columns.len());
+    for (_, width, ..) in &columns {
+        let Some(target) = NewTensor::new(py, &[count, *width])? else {
+            return Ok(None);
+        };
+        targets.push(target);
+    }
     for i in 0..count {
-        let Ok(row) = rows.get_item(i) else {
-            return Ok(None);
-        };
-        let Some((out, rest)) = elements.split_at_mut_checked(width) else {
-            return Ok(None);
-        };
-        elements = rest;
-        // Written from the left, and moved where the filling comes first.
-        let written = match joined {
-            true => write_pieces(&row, numbered, out)?,
-            false => write_piece(&row, 1, out)?,
-        };
-        let Some(used) = written else {
-            return Ok(None);
-        };
-        let filling = if right {
-            &mut out[used..]
-        } else {
-            out.copy_within(..used, width - used);
-            &mut out[..width - used]
-        };
-        match fill {
-            Some(value) => filling.fill(value),
-            None => (0..).zip(filling).for_each(|(position, out)| *out = position),
+        for ((rows, width, fill, joined, numbered), target) in columns.iter().zip(&mut targets) {
+            let Ok(row) = rows.get_item(i) else {
+                return Ok(None);
+            };
+            let out = target.elements().get_mut(i * width..(i + 1) * width);
+            let Some(out) = out else {
+                return Ok(None);
+            };
+            // Written from the left, and moved where the filling comes first.
+            let written = match joined {
+                true => write_pieces(&row, *numbered, out)?,
+                false => write_piece(&row, 1, out)?.map(|written| written.count),
+            };
+            let Some(used) = written else {
+                return Ok(None);
+            };
+            let filling = if right {
+                &mut out[used..]
+            } else {
+                out.copy_within(..used, width - used);
+                &mut out[..width - used]
+            };
+            match fill {
+                Some(value) => filling.fill(*value),
+                None => (0..).zip(filling).for_each(|(position, out)| *out = position),
+            }
         }
     }
-    Ok(Some(target.finish()))
+    Ok(Some(targets.into_iter().map(NewTensor::finish).collect()))
 }
 
 /// Return the rows of `encode_streaming`, without a tokenizer; None where `sequences` are not lists of
@@ -227,6 +240,19 @@ fn are_tokens<'py>(
         })
 }
 
+/// What was written of a row.
+struct Written {
+    count: usize,
+    /// Whether a float64 holds every value: NumPy takes that way where it joins an empty list to an
+    /// array.
+    exact_in_float64: bool,
+}
+
+/// Up to here a float64 holds every integer.
+const EXACT_IN_FLOAT64: u64 = 1 << 53;
+/// Small ints have 30 bits; times such a factor they still have less than 53.
+const EXACT_FACTOR: i64 = 1 << 23;
+
 /// Writes the pieces of a row side by side; returns how many elements there are.
 fn write_pieces(row: &Bound<'_, PyAny>, numbered: bool, out: &mut [i64]) -> Result<Option<usize>> {
     let Ok(pieces) = row.cast_exact::<PyList>() else {
@@ -242,17 +268,16 @@ fn write_pieces(row: &Bound<'_, PyAny>, numbered: bool, out: &mut [i64]) -> Resu
         let Some(written) = write_piece(&piece, factor, &mut out[used..])? else {
             return Ok(None);
         };
-        let written = &out[used..used + written];
-        if !written.iter().all(|&value| value.unsigned_abs() <= EXACT_IN_FLOAT64 as u64) {
+        if !written.exact_in_float64 {
             return Ok(None);
         }
-        used += written.len();
+        used += written.count;
     }
     Ok(Some(used))
 }
 
-/// Writes one list or array, times `factor`, to the head of `out`; returns how many elements it has.
-fn write_piece(piece: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result<Option<usize>> {
+/// Writes one list or array, times `factor`, to the head of `out`.
+fn write_piece(piece: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result<Option<Written>> {
     if let Some(items) = list_items(piece.as_borrowed()) {
         return Ok(write_ints(piece.py(), items, factor, out));
     }
@@ -260,20 +285,26 @@ fn write_piece(piece: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result
 }
 
 #[inline]
-fn write_ints(py: Python<'_>, items: Items<'_>, factor: i64, out: &mut [i64]) -> Option<usize> {
-    let out = out.get_mut(..items.len())?;
-    for (i, out) in out.iter_mut().enumerate() {
-        let item = items.get(py, i)?;
-        let value = match small_int(item) {
-            Some(value) => value,
-            None => int(item)?,
-        };
-        *out = value.wrapping_mul(factor);
+fn write_ints(py: Python<'_>, items: Items<'_>, factor: i64, out: &mut [i64]) -> Option<Written> {
+    let count = items.len();
+    let out = out.get_mut(..count)?;
+    let mut are_small = true;
+    let mut next = 0;
+    loop {
+        next += write_small_ints(items.tail(next), &mut out[next..]);
+        if next == count {
+            break;
+        }
+        out[next] = int(items.get(py, next)?)?;
+        are_small = false;
+        next += 1;
     }
-    Some(items.len())
+    multiply(out, factor);
+    let exact_in_float64 = (are_small && factor <= EXACT_FACTOR) || are_exact(out);
+    Some(Written { count, exact_in_float64 })
 }
 
-fn write_array(array: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result<Option<usize>> {
+fn write_array(array: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result<Option<Written>> {
     let py = array.py();
     if !ndarray(py)?.is_some_and(|ndarray| array.get_type().is(&ndarray)) {
         return Ok(None);
@@ -291,9 +322,8 @@ fn write_array(array: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result
         return Ok(None);
     };
     // NumPy multiplies in the array's own type, and joins uint64 to others as floats.
-    if matches!(integers, Integers::U64(_))
-        || (factor != 1 && !matches!(integers, Integers::I64(_)))
-    {
+    let is_wide = matches!(integers, Integers::I64(_));
+    if matches!(integers, Integers::U64(_)) || (factor != 1 && !is_wide) {
         return Ok(None);
     }
     let Some(out) = out.get_mut(..integers.len()) else {
@@ -302,10 +332,19 @@ fn write_array(array: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result
     if integers.widen(out).is_err() {
         return Ok(None);
     }
+    multiply(out, factor);
+    let exact_in_float64 = !is_wide || are_exact(out);
+    Ok(Some(Written { count: integers.len(), exact_in_float64 }))
+}
+
+fn multiply(values: &mut [i64], factor: i64) {
     if factor != 1 {
-        out.iter_mut().for_each(|value| *value = value.wrapping_mul(factor));
+        values.iter_mut().for_each(|value| *value = value.wrapping_mul(factor));
     }
-    Ok(Some(integers.len()))
+}
+
+fn are_exact(values: &[i64]) -> bool {
+    values.iter().fold(true, |all, &value| all & (value.unsigned_abs() <= EXACT_IN_FLOAT64))
 }
 
 /// The items of an exact list.

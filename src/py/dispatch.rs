@@ -178,6 +178,11 @@ static SLOTS: [Slot; FUNCTIONS.len()] = [const {
 /// How many `dispatch_mode` blocks are alive anywhere: without one, no context is looked at.
 static BLOCKS: AtomicUsize = AtomicUsize::new(0);
 
+/// Whether a `dispatch_mode` block is open anywhere.
+pub fn in_a_block() -> bool {
+    BLOCKS.load(Relaxed) != 0
+}
+
 /// How many threads a call may use that did not ask for a number.
 static BUDGET: AtomicUsize = AtomicUsize::new(1);
 

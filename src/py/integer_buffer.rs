@@ -2,11 +2,17 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::c_int;
+
 use kernels::integers::Integers;
 use pyo3::buffer::{ElementType, PyUntypedBuffer};
+use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 use crate::error::{Error, Place, Result};
+use crate::py::rows::loaded;
 
 /// A 1-D or 2-D array of native integers, of any stride; a 1-D array is one row.
 ///
@@ -96,5 +102,95 @@ impl IntegerBuffer {
                 (false, _) => Integers::U64(std::slice::from_raw_parts(first.cast(), width)),
             })
         }
+    }
+}
+
+/// The head of NumPy's `PyArrayObject_fields`, which is part of its C ABI.
+/// <https://numpy.org/doc/stable/reference/c-api/types-and-structures.html>
+#[repr(C)]
+struct NumpyArray {
+    base: ffi::PyObject,
+    data: *const u8,
+    dimensions: c_int,
+    shape: *const ffi::Py_ssize_t,
+    strides: *const ffi::Py_ssize_t,
+    owner: *mut ffi::PyObject,
+    dtype: *mut ffi::PyObject,
+}
+
+/// What of NumPy is compared with, looked up once.
+struct Numpy {
+    array: Py<PyAny>,
+    int32: Py<PyAny>,
+    int64: Py<PyAny>,
+}
+
+impl Numpy {
+    /// None where NumPy keeps an array elsewhere than it says.
+    fn new(numpy: &Bound<'_, PyAny>) -> Result<Option<Self>> {
+        let py = numpy.py();
+        let dtype = |name| numpy.call_method1(intern!(py, "dtype"), (name,));
+        let (int32, int64) = (dtype("int32")?, dtype("int64")?);
+        let sample = numpy.call_method1(intern!(py, "zeros"), (3, &int32))?;
+        let buffer = PyUntypedBuffer::get(&sample)?;
+        // SAFETY: an array is larger than this head. The pointers in it are followed only where the
+        // fields around them are those that the buffer protocol and Python tell.
+        let is_known = unsafe {
+            let head = &*sample.as_ptr().cast::<NumpyArray>();
+            head.data == buffer.buf_ptr().cast_const().cast()
+                && head.dimensions == 1
+                && head.owner.is_null()
+                && head.dtype == int32.as_ptr()
+                && *head.shape == 3
+                && *head.strides == size_of::<i32>() as ffi::Py_ssize_t
+        };
+        let array = numpy.getattr(intern!(py, "ndarray"))?.unbind();
+        let (int32, int64) = (int32.unbind(), int64.unbind());
+        Ok(is_known.then_some(Numpy { array, int32, int64 }))
+    }
+}
+
+/// The elements of a 1-D `numpy.ndarray` of int32 or int64 that lie side by side; None for all others.
+///
+/// A quarter of what the buffer protocol takes, which is much of a short call. True until Python code
+/// runs: the array may be resized then.
+pub fn plain_row<'a>(array: Borrowed<'a, '_, PyAny>) -> Result<Option<Integers<'a>>> {
+    static NUMPY: PyOnceLock<Option<Numpy>> = PyOnceLock::new();
+    let py = array.py();
+    let numpy = match NUMPY.get(py) {
+        Some(numpy) => numpy,
+        None => {
+            let Some(numpy) = loaded(py, intern!(py, "numpy"))? else {
+                return Ok(None);
+            };
+            NUMPY.get_or_try_init(py, || Numpy::new(&numpy))?
+        }
+    };
+    let Some(numpy) = numpy else {
+        return Ok(None);
+    };
+    // SAFETY: the type is checked before the object is read as an array, whose fields were seen to be
+    // where they are read; it is borrowed for as long as the result.
+    unsafe {
+        if ffi::Py_TYPE(array.as_ptr()).cast() != numpy.array.as_ptr() {
+            return Ok(None);
+        }
+        let head = &*array.as_ptr().cast::<NumpyArray>();
+        let size = match head.dtype {
+            dtype if dtype == numpy.int32.as_ptr() => size_of::<i32>(),
+            dtype if dtype == numpy.int64.as_ptr() => size_of::<i64>(),
+            _ => return Ok(None),
+        };
+        if head.dimensions != 1
+            || *head.strides != size as ffi::Py_ssize_t
+            || head.data.align_offset(size) != 0
+        {
+            return Ok(None);
+        }
+        let count = *head.shape as usize;
+        Ok(Some(match size {
+            4 => Integers::I32(std::slice::from_raw_parts(head.data.cast(), count)),
+            _ => Integers::I64(std::slice::from_raw_parts(head.data.cast(), count)),
+        }))
     }
 }

@@ -333,6 +333,16 @@ impl<'a> Items<'a> {
         self.length
     }
 
+    /// The pointers to the items.
+    #[inline(always)]
+    pub fn pointers(&self) -> &'a [*mut PyObject] {
+        if self.length == 0 {
+            return &[];
+        }
+        // SAFETY: as many are there, and stay while the view is.
+        unsafe { std::slice::from_raw_parts(self.first, self.length) }
+    }
+
     /// Whether this looks like a mask: runs of the same few objects.
     #[inline(always)]
     fn has_runs(&self) -> bool {
@@ -380,6 +390,14 @@ impl<'a> Items<'a> {
         let places = start.min(self.length)..self.length;
         // SAFETY: within the items, which are alive while the view is.
         places.map(move |i| unsafe { Borrowed::from_ptr(py, *self.first.add(i)) })
+    }
+
+    /// All but the first `n` items.
+    #[inline(always)]
+    pub fn tail(self, n: usize) -> Self {
+        let n = n.min(self.length);
+        // SAFETY: within the items, or right behind them; a null pointer is offset by 0 only.
+        Items { first: unsafe { self.first.add(n) }, length: self.length - n, ..self }
     }
 
     /// The item at `index`, while it is there.

@@ -4,15 +4,18 @@ use kernels::integers::Integers;
 use kernels::multipack::{self, Bins, Limits};
 use kernels::with_integers;
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyList};
+use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
 
 use crate::error::{Error, Place, Result};
-use crate::py::integer_buffer::{IntegerBuffer, Scratch};
+use crate::py::dispatch::in_a_block;
+use crate::py::integer_buffer::{IntegerBuffer, Scratch, plain_row};
 use crate::py::list_emitter::{GcPause, Items, NewList};
 use crate::py::small_ints::small_int;
 
 /// From so many sequences on, other threads may run meanwhile.
 const LONG: usize = 1000;
+/// Up to so many lengths no memory is asked for to look whether they fit.
+const FEW: usize = 128;
 
 /// Return the bins of each group of `group_size` lengths, one group after the other: lists of the
 /// places of the lengths, plus `offset`.
@@ -25,10 +28,18 @@ pub fn multipack_pack<'py>(
     max_bins: usize,
     offset: i64,
 ) -> Result<Bound<'py, PyAny>> {
-    let py = lengths.py();
-    let sizes = sizes_of(lengths)?;
     let limits = Limits { capacity, per_bin, bins: max_bins };
-    let groups = first_fit_groups(py, &sizes, group_size, limits);
+    bins_of_groups(lengths.py(), &sizes_of(lengths)?, group_size, limits, offset)
+}
+
+fn bins_of_groups<'py>(
+    py: Python<'py>,
+    sizes: &Sizes,
+    group_size: usize,
+    limits: Limits,
+    offset: i64,
+) -> Result<Bound<'py, PyAny>> {
+    let groups = first_fit_groups(py, sizes, group_size, limits);
     let _pause = GcPause::new(py);
     let mut all = NewList::with_capacity(py, bins_in(&groups))?;
     let mut first = offset;
@@ -75,8 +86,15 @@ pub fn multipack_sequential<'py>(
     capacity: i64,
     ranks: usize,
 ) -> Result<(Bound<'py, PyAny>, i64, usize)> {
-    let py = lengths.py();
-    let packed = next_fit(&sizes_of(lengths)?, capacity);
+    bins_in_order(lengths.py(), &next_fit(&sizes_of(lengths)?, capacity), rank, ranks)
+}
+
+fn bins_in_order<'py>(
+    py: Python<'py>,
+    packed: &multipack::Sequential,
+    rank: usize,
+    ranks: usize,
+) -> Result<(Bound<'py, PyAny>, i64, usize)> {
     let ends = &packed.ends;
     let ours = (rank..ends.len()).step_by(ranks);
     let _pause = GcPause::new(py);
@@ -90,6 +108,167 @@ pub fn multipack_sequential<'py>(
         all.push(bin.finish());
     }
     Ok((all.finish(), packed.used, ends.len()))
+}
+
+// Calls of Axolotl's functions by their positional arguments, for arrays and sizes as Axolotl has them:
+// for short arrays, looking at the arguments in Python takes longer than packing. NotImplemented is
+// returned for all others, before anything is done, and where a `dispatch_mode` block is open.
+
+/// Answer `ffd_check(sequence_lengths, bin_capacity, num_bins)`.
+#[pyfunction]
+pub fn call_ffd_check<'py>(arguments: &Bound<'py, PyTuple>) -> Result<Bound<'py, PyAny>> {
+    let py = arguments.py();
+    let items = plain_arguments(arguments);
+    let Some([lengths, capacity, bins]) = items.and_then(|items| taken(py, items)) else {
+        return not_implemented(py);
+    };
+    let (Some(capacity), Some(bins)) = (size(capacity), size(bins)) else {
+        return not_implemented(py);
+    };
+    let mut few = [0; FEW];
+    let fit = match plain_row(lengths)? {
+        Some(Integers::I32(sizes)) if sizes.len() <= FEW => {
+            let few = &mut few[..sizes.len()];
+            few.copy_from_slice(sizes);
+            if few.iter().any(|size| !(0..i32::MAX).contains(size)) {
+                return not_implemented(py);
+            }
+            multipack::fits_small(few, capacity, bins as usize)
+        }
+        _ => {
+            let Some(mut sizes) = plain_sizes(lengths)? else {
+                return not_implemented(py);
+            };
+            let is_short = sizes.len() < LONG;
+            let mut fits = || multipack::fits_small(&mut sizes, capacity, bins as usize);
+            if is_short { fits() } else { py.detach(fits) }
+        }
+    };
+    Ok(PyBool::new(py, fit).to_owned().into_any())
+}
+
+/// Answer `pack_group(sequence_lengths, group_offset, bin_capacity, max_bins, bin_size, safe_mode=True)`.
+#[pyfunction]
+pub fn call_pack_group<'py>(arguments: &Bound<'py, PyTuple>) -> Result<Bound<'py, PyAny>> {
+    let py = arguments.py();
+    let Some(items) = plain_arguments(arguments) else {
+        return not_implemented(py);
+    };
+    let is_safe = match items.get(py, 5) {
+        None => true,
+        Some(safe_mode) => match safe_mode.cast_exact::<PyBool>() {
+            Ok(safe_mode) => safe_mode.is_true(),
+            Err(_) => return not_implemented(py),
+        },
+    };
+    let Some([lengths, offset, capacity, max_bins, per_bin]) = taken(py, items.head(5)) else {
+        return not_implemented(py);
+    };
+    let (Some(offset), Some(capacity), Some(max_bins), Some(per_bin)) =
+        (size(offset), size(capacity), size(max_bins), size(per_bin))
+    else {
+        return not_implemented(py);
+    };
+    if items.len() > 6 {
+        return not_implemented(py);
+    }
+    let bins = if is_safe { max_bins as usize } else { usize::MAX };
+    let limits = Limits { capacity, per_bin, bins };
+    let short = match plain_row(lengths)? {
+        Some(Integers::I32(sizes)) => multipack::first_fit_short(sizes, limits),
+        Some(Integers::I64(sizes)) => multipack::first_fit_short(sizes, limits),
+        _ => return not_implemented(py),
+    };
+    if let Some(short) = short {
+        return short_bins(py, &short, offset);
+    }
+    let Some(sizes) = plain_sizes(lengths)? else {
+        return not_implemented(py);
+    };
+    let sizes = Sizes::Small(sizes);
+    bins_of_groups(py, &sizes, sizes.len(), limits, offset)
+}
+
+fn short_bins<'py>(
+    py: Python<'py>,
+    short: &multipack::ShortBins,
+    offset: i64,
+) -> Result<Bound<'py, PyAny>> {
+    let _pause = GcPause::new(py);
+    let bins = short.bins();
+    let mut all = NewList::with_capacity(py, bins.len())?;
+    for members in bins {
+        let mut bin = NewList::with_capacity(py, members.len())?;
+        for &member in members {
+            bin.push(int(py, offset + i64::from(member))?);
+        }
+        all.push(bin.finish());
+    }
+    Ok(all.finish())
+}
+
+/// Answer `allocate_sequentially(sequence_lengths, rank, bin_capacity, num_ranks)`.
+#[pyfunction]
+pub fn call_allocate_sequentially<'py>(
+    arguments: &Bound<'py, PyTuple>,
+) -> Result<Bound<'py, PyAny>> {
+    let py = arguments.py();
+    let items = plain_arguments(arguments);
+    let Some([lengths, rank, capacity, ranks]) = items.and_then(|items| taken(py, items)) else {
+        return not_implemented(py);
+    };
+    let (Some(rank), Some(capacity), Some(ranks)) = (size(rank), size(capacity), size(ranks))
+    else {
+        return not_implemented(py);
+    };
+    let packed = match plain_row(lengths)? {
+        Some(Integers::I32(sizes)) if ranks > 0 => multipack::next_fit(sizes, capacity),
+        Some(Integers::I64(sizes)) if ranks > 0 => multipack::next_fit(sizes, capacity),
+        _ => return not_implemented(py),
+    };
+    let (bins, used, count) = bins_in_order(py, &packed, rank as usize, ranks as usize)?;
+    let answer = (bins, used, count as i64 * capacity).into_pyobject(py).map_err(PyErr::from)?;
+    Ok(answer.into_any())
+}
+
+fn plain_arguments<'a>(arguments: &'a Bound<'_, PyTuple>) -> Option<Items<'a>> {
+    if in_a_block() { None } else { Items::of(arguments.as_any().as_borrowed()) }
+}
+
+fn not_implemented(py: Python<'_>) -> Result<Bound<'_, PyAny>> {
+    Ok(py.NotImplemented().into_bound(py))
+}
+
+/// As many items as asked for; None where there are more or fewer.
+#[inline(always)]
+fn taken<'a, 'py, const N: usize>(
+    py: Python<'py>,
+    items: Items<'a>,
+) -> Option<[Borrowed<'a, 'py, PyAny>; N]> {
+    let first = items.get(py, 0)?;
+    if items.len() != N {
+        return None;
+    }
+    let mut found = [first; N];
+    for (i, found) in found.iter_mut().enumerate() {
+        *found = items.get(py, i)?;
+    }
+    Some(found)
+}
+
+/// An exact int of one digit from 0 up.
+#[inline(always)]
+fn size(value: Borrowed<'_, '_, PyAny>) -> Option<i64> {
+    small_int(value).filter(|&value| value >= 0)
+}
+
+/// A copy of an array's lengths; None where they are not plain.
+fn plain_sizes(lengths: Borrowed<'_, '_, PyAny>) -> Result<Option<Vec<i32>>> {
+    Ok(match plain_row(lengths)? {
+        Some(Integers::I32(sizes)) => narrow(sizes),
+        Some(Integers::I64(sizes)) => narrow(sizes),
+        _ => None,
+    })
 }
 
 /// Return the batches that a batch sampler makes of `indices`: lists of `batch_size` bins, which hold

@@ -12,6 +12,7 @@ from fast_axolotl.dispatch.policy import Sizes
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
 
 from . import multipack
+from .conditions import taking
 
 MODULE = multipack.MODULE
 _core: Any = core
@@ -20,7 +21,7 @@ Bins = list[list[Any]]
 
 #: What `generate_batches` packs by: these, or what stands for them, is what we repeat.
 _PACKING = ("pack_parallel", "allocate_sequentially", "pack_group", "_process_group")
-_ONE_PROCESS = "Using single process for pack_parallel, running sequentially."
+
 #: The globals of the sampler's module, and what these names meant when its source was compared.
 _globals: list[dict[str, Any]] = []
 
@@ -49,7 +50,7 @@ def _build(original: Implementation) -> Implementation:
                 # As NumPy adds lengths up.
                 total_used = self.lengths[:0].sum() + total_used
                 if _processes(self) == 1:
-                    namespace["LOG"].debug(_ONE_PROCESS)
+                    namespace["LOG"].debug(multipack.ONE_PROCESS)
         total_slots = count * capacity
         if self.drop_last:
             batches, total_used, total_slots = drop(self, batches, total_used, total_slots)
@@ -218,9 +219,8 @@ SEAMS: tuple[Seam, ...] = (
         operation="multipack",
         describe=_describe,
         conditions=(
-            Condition(
-                lambda args, kwargs: multipack.holds(_takes, args, kwargs),
-                "the sampler has lengths or sizes of another kind than Axolotl gives it",
+            taking(
+                _takes, "the sampler has lengths or sizes of another kind than Axolotl gives it"
             ),
             Condition(
                 lambda _args, _kwargs: _calls_stock(),

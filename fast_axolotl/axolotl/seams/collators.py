@@ -236,14 +236,18 @@ def _batch_of_rows(collator: Any, features: list[Any]) -> dict[str, Any] | None:
         return None
     data: dict[str, Any] = dict.fromkeys(table)
     left_behind: dict[str, list[Any]] = {}
+    wanted = []
     for name, rows, width, fill in columns:
         if kinds[name] is not list and name in _PADDED_FIRST:
             if any(row.dtype.kind not in "iu" for row in rows):
                 return None
             rows = left_behind[name] = _padded_arrays(rows, fill, width, settings.right)
-        data[name] = _core.row_tensor(rows, width, fill, settings.right)
-        if data[name] is None:
-            return None
+        wanted.append((rows, width, fill, False, False))
+    tensors = _core.row_tensors(wanted, settings.right)
+    if tensors is None:
+        return None
+    for (name, *_), tensor in zip(columns, tensors, strict=True):
+        data[name] = tensor
     if len(columns) < len(table):
         for name, kind in kinds.items():
             if data[name] is None and kind is int:
@@ -296,16 +300,17 @@ def _batch_of_pieces(
     columns = _widths(settings, sequences)  # type: ignore[arg-type]
     if columns is None:
         return None
-    data = {}
-    for name, rows, width, fill in columns:
-        is_mask = numbered and name == _MASK
-        tensor = _core.row_tensor(rows, width, fill, settings.right, True, is_mask)
-        if tensor is None:
-            return None
-        if squashed and name == "position_ids":
-            counted = [list(range(length)) for length in sequences[name][1]]  # type: ignore[arg-type]
-            tensor = _core.row_tensor(counted, width, None, settings.right)
-        data[name] = tensor
+    wanted = [
+        (rows, width, fill, True, numbered and name == _MASK) for name, rows, width, fill in columns
+    ]
+    tensors = _core.row_tensors(wanted, settings.right)
+    if tensors is None:
+        return None
+    data = {name: tensor for (name, *_), tensor in zip(columns, tensors, strict=True)}
+    if squashed and "position_ids" in data:
+        counted = [list(range(length)) for length in sequences["position_ids"][1]]  # type: ignore[arg-type]
+        width = data["position_ids"].shape[1]
+        data["position_ids"] = _core.row_tensor(counted, width, None, settings.right)
     return data
 
 

@@ -1,6 +1,5 @@
 """Rows by their length, from the offsets of the Arrow column instead of Python lists of tokens."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,6 +7,7 @@ from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.registry import Arguments, Condition, Keywords
 
 from . import in_process
+from .conditions import taking
 from .lengths import PLAIN, describe, list_column, row_lengths
 
 MODULE = "axolotl.utils.data.utils"
@@ -130,16 +130,7 @@ def _takes_short(dataset: Any, min_len: Any, filter_kwargs: Any) -> bool:
     return type(min_len) in (int, type(None)) and are_options(filter_kwargs) and has_lists(dataset)
 
 
-def taking(test: Callable[..., bool]) -> Condition:
-    """Return the condition that a test makes of the arguments."""
-
-    def holds(args: Arguments, kwargs: Keywords) -> bool:
-        try:
-            return test(*args, **kwargs)
-        except TypeError:
-            return False
-
-    return Condition(holds, "the rows are no lists of integers, or an argument is of another kind")
+_OTHERS = "the rows are no lists of integers, or an argument is of another kind"
 
 
 SEAMS: tuple[Seam, ...] = (
@@ -151,7 +142,11 @@ SEAMS: tuple[Seam, ...] = (
         digests={"0.19.0": "966720e8db8e482962e7289513f746e6cf48af15f2979d9912149b21d813c1e9"},
         operation="filter",
         describe=describe,
-        conditions=(PLAIN, _is_stock("filter_sequences_by_length"), taking(_takes_dropping)),
+        conditions=(
+            PLAIN,
+            _is_stock("filter_sequences_by_length"),
+            taking(_takes_dropping, _OTHERS),
+        ),
         relies_on={
             "axolotl.utils.trainer:filter_sequences_by_length": {
                 "0.19.0": "668be87bc8d2980fa8096da319c3b63fee82f79b1691fc83be9c8707bc492168"
@@ -167,7 +162,7 @@ SEAMS: tuple[Seam, ...] = (
         digests={"0.19.0": "c6c2c76c93cea3c9881c3c93ea832d3ff050a7776b0915ba858ce555ff21d228"},
         operation="filter",
         describe=describe,
-        conditions=(PLAIN, _is_stock("keep_min_len"), taking(_takes_short)),
+        conditions=(PLAIN, _is_stock("keep_min_len"), taking(_takes_short, _OTHERS)),
         relies_on={
             "keep_min_len": {
                 "0.19.0": "fc170306b845445a7f704f20659883dae89f5c86d290910986a966e0919db454"

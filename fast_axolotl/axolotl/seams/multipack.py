@@ -5,13 +5,16 @@ Here nothing is compiled, no process is started, and a tree of maxima finds the 
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache
+from sys import modules
 from typing import Any
 
 from fast_axolotl._native import core
 from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.policy import Sizes
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
+
+from .conditions import taking
 
 MODULE = "axolotl.utils.samplers.multipack"
 _core: Any = core
@@ -39,16 +42,17 @@ DIGESTS: dict[str, dict[str, str]] = {
 _UNLIMITED = (1 << 63) - 1
 #: Of what has room for one more in 64 bits on either side, as numba has it.
 _LARGEST = (1 << 62) - 1
+ONE_PROCESS = "Using single process for pack_parallel, running sequentially."
 
 
 def is_length_array(value: Any) -> bool:
     """Return whether this is a plain 1-D array of integers that fit in an int64."""
-    from numpy import ndarray
-
-    if type(value) is not ndarray or value.ndim != 1:
+    numpy = modules.get("numpy")
+    if numpy is None or type(value) is not numpy.ndarray or value.ndim != 1:
         return False
-    kind, size = value.dtype.kind, value.dtype.itemsize
-    return bool((kind == "i" or (kind == "u" and size < 8)) and value.dtype.isnative)
+    dtype = value.dtype
+    kind = dtype.kind
+    return bool((kind == "i" or (kind == "u" and dtype.itemsize < 8)) and dtype.isnative)
 
 
 def is_size(value: Any) -> bool:
@@ -60,11 +64,19 @@ def starts_no_process(num_processes: Any, start_method: Any) -> bool:
     """Return whether packing in `num_processes` fails for nothing but the packing."""
     if num_processes is not None and (type(num_processes) is not int or num_processes < 1):
         return False
-    from multiprocessing import current_process, get_all_start_methods
+    if num_processes != 1:
+        from multiprocessing import current_process
 
-    if num_processes != 1 and current_process().daemon:
-        return False  # which may have no children
-    return not start_method or start_method in get_all_start_methods()
+        if current_process().daemon:
+            return False  # which may have no children
+    return not start_method or start_method in _start_methods()
+
+
+@cache
+def _start_methods() -> list[str]:
+    from multiprocessing import get_all_start_methods
+
+    return get_all_start_methods()
 
 
 def processes(count: int, group_size: int, asked: int | None) -> int:
@@ -133,19 +145,8 @@ def _is_sequential(sequence_lengths: Any, rank: Any, bin_capacity: Any, num_rank
     )
 
 
-def holds(test: Callable[..., bool], args: Arguments, kwargs: Keywords) -> bool:
-    """Return what a test says of arguments; False where they are no call of it."""
-    try:
-        return test(*args, **kwargs)
-    except (TypeError, AttributeError):
-        return False
-
-
-def _holding(test: Callable[..., bool]) -> Condition:
-    return Condition(
-        partial(holds, test),
-        "the lengths are no plain array of integers, or a size is no plain int",
-    )
+def _taking(test: Callable[..., bool]) -> tuple[Condition, ...]:
+    return (taking(test, "the lengths are no plain array of integers, or a size is no plain int"),)
 
 
 def _build_check(_original: Implementation) -> Implementation:
@@ -186,12 +187,28 @@ def _build_parallel(original: Implementation) -> Implementation:
         mp_start_method: str | None = "fork",  # noqa: ARG001 - no process is started
     ) -> Any:
         if processes(len(sequence_lengths), group_size, num_processes) == 1:
-            log["LOG"].debug("Using single process for pack_parallel, running sequentially.")
+            log["LOG"].debug(ONE_PROCESS)
         return _core.multipack_pack(
             sequence_lengths, bin_capacity, group_size, bin_size, _UNLIMITED, 0
         )
 
     return pack_parallel
+
+
+def _call_parallel(args: Arguments) -> Any:
+    """Answer a call of `pack_parallel` that makes one group in this process, as most do."""
+    if len(args) != 5 or type(args[4]) is not int or args[4] != 1:
+        return NotImplemented
+    lengths, capacity, group_size, per_bin, _ = args
+    numpy = modules.get("numpy")
+    if numpy is None or type(lengths) is not numpy.ndarray or type(group_size) is not int:
+        return NotImplemented
+    if lengths.ndim != 1 or not 0 < group_size >= len(lengths) or "fork" not in _start_methods():
+        return NotImplemented
+    bins = _core.call_pack_group((lengths, 0, capacity, 0, per_bin, False))
+    if bins is not NotImplemented:
+        modules[MODULE].LOG.debug(ONE_PROCESS)
+    return bins
 
 
 def _build_sequential(_original: Implementation) -> Implementation:
@@ -239,7 +256,8 @@ SEAMS: tuple[Seam, ...] = (
         digests=DIGESTS["ffd_check"],
         operation="multipack",
         describe=_describe,
-        conditions=(_holding(_is_check),),
+        conditions=_taking(_is_check),
+        front=getattr(_core, "call_ffd_check", None),
         workload=_workload(lambda rows, capacity: (capacity, max(1, rows // 7))),
     ),
     Seam(
@@ -250,7 +268,8 @@ SEAMS: tuple[Seam, ...] = (
         digests=DIGESTS["pack_group"],
         operation="multipack",
         describe=_describe,
-        conditions=(_holding(_is_group),),
+        conditions=_taking(_is_group),
+        front=getattr(_core, "call_pack_group", None),
         workload=_workload(lambda rows, capacity: (0, capacity, rows, capacity)),
     ),
     Seam(
@@ -261,7 +280,8 @@ SEAMS: tuple[Seam, ...] = (
         digests=DIGESTS["pack_parallel"],
         operation="multipack",
         describe=_describe,
-        conditions=(_holding(_is_parallel),),
+        conditions=_taking(_is_parallel),
+        front=_call_parallel,
         workload=_workload(lambda _rows, capacity: (capacity, 100_000, capacity, 1)),
         relies_on={
             "pack_group": DIGESTS["pack_group"],
@@ -276,7 +296,8 @@ SEAMS: tuple[Seam, ...] = (
         digests=DIGESTS["allocate_sequentially"],
         operation="multipack",
         describe=_describe,
-        conditions=(_holding(_is_sequential),),
+        conditions=_taking(_is_sequential),
+        front=getattr(_core, "call_allocate_sequentially", None),
         workload=_workload(lambda _rows, capacity: (0, capacity, 1)),
     ),
 )

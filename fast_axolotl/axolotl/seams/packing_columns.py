@@ -8,9 +8,10 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from fast_axolotl.axolotl.patch_map import Implementation, Seam
-from fast_axolotl.dispatch.registry import Arguments, Condition, Keywords
+from fast_axolotl.dispatch.registry import Condition
 
 from . import in_process
+from .conditions import taking
 from .filters import are_options, has_lists
 from .lengths import chunks_of, describe, is_plain_dataset, row_lengths
 
@@ -138,13 +139,6 @@ def _has_no_null(column: Any) -> bool:
     return not any(chunk.values.null_count for chunk in column.chunks)
 
 
-def _holds(args: Arguments, kwargs: Keywords) -> bool:
-    try:
-        return _takes(*args, **kwargs)
-    except (TypeError, AttributeError):
-        return False
-
-
 SEAMS: tuple[Seam, ...] = (
     Seam(
         name="process_datasets_for_packing",
@@ -155,8 +149,8 @@ SEAMS: tuple[Seam, ...] = (
         operation="filter",
         describe=lambda args, kwargs: describe(args[1:], {"dataset": kwargs.get("train_dataset")}),
         conditions=(
-            Condition(
-                _holds,
+            taking(
+                _takes,
                 "there is an evaluation dataset, grouping by length, PoSE, or a dataset of another "
                 "kind than Axolotl's strategies make",
             ),

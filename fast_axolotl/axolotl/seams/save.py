@@ -9,7 +9,9 @@ from typing import Any
 
 from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.policy import Sizes
-from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
+from fast_axolotl.dispatch.registry import Arguments, Call, Keywords
+
+from .conditions import taking
 
 MODULE = "axolotl.utils.data.shared"
 _ROWS_PER_PROCESS = 256
@@ -112,13 +114,6 @@ def _is_in(dataset: Any, cfg: Any, dataset_hash: Any) -> bool:
     return folder.resolve() in files or folder.is_symlink() or folder.is_mount()
 
 
-def _holds(args: Arguments, kwargs: Keywords) -> bool:
-    try:
-        return _takes(*args, **kwargs)
-    except (TypeError, AttributeError, ValueError, OSError):
-        return False
-
-
 def _describe(args: Arguments, kwargs: Keywords) -> Call:
     rows = len(args[1] if len(args) > 1 else kwargs["dataset"])
     return Call("axolotl", "axolotl", Sizes(rows, rows, rows))
@@ -134,7 +129,7 @@ SEAMS: tuple[Seam, ...] = (
         operation="save",
         describe=_describe,
         conditions=(
-            Condition(_holds, "the dataset is a stream, holds local files, or is its own folder"),
+            taking(_takes, "the dataset is a stream, holds local files, or is its own folder"),
         ),
         relies_on={
             "get_prepared_dataset_path": {
