@@ -227,7 +227,7 @@ pub fn call_allocate_sequentially<'py>(
         _ => return not_implemented(py),
     };
     let (bins, used, count) = bins_in_order(py, &packed, rank as usize, ranks as usize)?;
-    let answer = (bins, used, count as i64 * capacity).into_pyobject(py).map_err(PyErr::from)?;
+    let answer = (bins, used, count as i64 * capacity).into_pyobject(py)?;
     Ok(answer.into_any())
 }
 
