@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from fast_axolotl.axolotl.patch_map import Implementation, Seam
+from fast_axolotl.dispatch.policy import RUST, threshold
 from fast_axolotl.dispatch.registry import Arguments, Condition, Keywords
 
 from . import in_process
@@ -130,6 +131,8 @@ def _takes_short(dataset: Any, min_len: Any, filter_kwargs: Any) -> bool:
     return type(min_len) in (int, type(None)) and are_options(filter_kwargs) and has_lists(dataset)
 
 
+#: Below, `datasets`' own work is all there is.
+FEW_ROWS = 32
 _OTHERS = "the rows are no lists of integers, or an argument is of another kind"
 
 
@@ -141,6 +144,7 @@ SEAMS: tuple[Seam, ...] = (
         build=_build_dropping,
         digests={"0.19.0": "966720e8db8e482962e7289513f746e6cf48af15f2979d9912149b21d813c1e9"},
         operation="filter",
+        verdict=threshold("rows", FEW_ROWS, RUST),
         describe=describe,
         conditions=(
             PLAIN,
@@ -161,6 +165,7 @@ SEAMS: tuple[Seam, ...] = (
         build=_build_short,
         digests={"0.19.0": "c6c2c76c93cea3c9881c3c93ea832d3ff050a7776b0915ba858ce555ff21d228"},
         operation="filter",
+        verdict=threshold("rows", FEW_ROWS, RUST),
         describe=describe,
         conditions=(PLAIN, _is_stock("keep_min_len"), taking(_takes_short, _OTHERS)),
         relies_on={

@@ -8,11 +8,12 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from fast_axolotl.axolotl.patch_map import Implementation, Seam
+from fast_axolotl.dispatch.policy import RUST, threshold
 from fast_axolotl.dispatch.registry import Condition
 
 from . import in_process
 from .conditions import taking
-from .filters import are_options, has_lists
+from .filters import FEW_ROWS, are_options, has_lists
 from .lengths import chunks_of, describe, is_plain_dataset, row_lengths
 
 MODULE = "axolotl.utils.trainer"
@@ -147,6 +148,7 @@ SEAMS: tuple[Seam, ...] = (
         build=_build,
         digests={"0.19.0": "12b6a9b895dc5a91e9342faf2e00ce236645fc50afd082179007988d75ecc3b0"},
         operation="filter",
+        verdict=threshold("rows", FEW_ROWS // 4, RUST),
         describe=lambda args, kwargs: describe(args[1:], {"dataset": kwargs.get("train_dataset")}),
         conditions=(
             taking(
