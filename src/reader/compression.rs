@@ -307,8 +307,10 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// With a checksum, as the command writes them: without one, a damage need not be seen.
     fn zstd(content: &[u8]) -> Vec<u8> {
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.include_checksum(true).unwrap();
         encoder.write_all(content).unwrap();
         encoder.finish().unwrap()
     }
