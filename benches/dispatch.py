@@ -8,7 +8,7 @@ forced and with Python forced, in turn, minima of each; and `auto` once more, wh
 itself is the noise of the machine. What loses more than 3% is measured for longer. Regret is what
 `auto` loses against the better forced side, above that noise.
 
-Functions that may use threads are timed call by call, two milliseconds of other work apart, since
+Functions that may use threads are timed call by call, a millisecond of other work apart, since
 the pool sleeps between the calls of a real program. Waking it takes a different time each time, so
 there the median counts. Run `fast-axolotl calibrate` before.
 """

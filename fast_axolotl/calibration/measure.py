@@ -25,7 +25,7 @@ _SLOWER = 2.5
 # A machine is too noisy where more than this part of the probes was disturbed.
 _DISTURBED = 0.5
 # Seconds between the calls of a real program, in which the pool falls asleep.
-_ASLEEP = 0.002
+_ASLEEP = 0.001
 
 
 class BusyError(Exception):
