@@ -62,7 +62,7 @@ def speed(rows: int, only: str) -> None:
     datasets.disable_caching()
     datasets.disable_progress_bars()
     dataset = dataset_of(rows)
-    folder = tempfile.TemporaryDirectory(dir=".")
+    folder = tempfile.TemporaryDirectory()
 
     def settings(processes: int | None) -> Any:
         return DictDefault(
@@ -156,7 +156,7 @@ print(len(dataset), (peak - start) / 1e6, (private() - start) / 1e6)
 
 
 def memory(rows: int) -> None:
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         _prepare(rows, folder)
         for columns in ("length", "position_ids", "input_ids"):
             place = str(Path(folder) / columns)
