@@ -38,14 +38,12 @@ impl<'py> Target<'py> {
         if rows.max(1).checked_mul(width).is_none_or(|count| count > isize::MAX as usize / 8) {
             return Err(Error::TableMemory { rows, width });
         }
-        let bytes = rows * width * size_of::<i64>();
-        let (memory, fresh) = match output != Output::Arrow {
-            true => {
-                let (memory, fresh) = FreshArray::numpy(py, rows, width)
-                    .map_err(|error| Error::Python(error).in_table(py, rows, width))?;
-                (memory, Some(fresh))
-            }
-            false => {
+        let (memory, fresh) = match output {
+            Output::Lists | Output::Numpy | Output::Torch => FreshArray::numpy(py, rows, width)
+                .map(|(memory, fresh)| (memory, Some(fresh)))
+                .map_err(|error| Error::Python(error).in_table(py, rows, width))?,
+            Output::Arrow => {
+                let bytes = rows * width * size_of::<i64>();
                 let memory = library
                     .call_method1(intern!(py, "allocate_buffer"), (bytes,))
                     .map_err(|error| Error::Python(error).in_table(py, rows, width))?;

@@ -380,18 +380,6 @@ impl<'a> Items<'a> {
         Items { length: self.length.min(n), ..self }
     }
 
-    /// The items from `start` on.
-    #[inline(always)]
-    pub fn from<'py>(
-        self,
-        py: Python<'py>,
-        start: usize,
-    ) -> impl Iterator<Item = Borrowed<'a, 'py, PyAny>> {
-        let places = start.min(self.length)..self.length;
-        // SAFETY: within the items, which are alive while the view is.
-        places.map(move |i| unsafe { Borrowed::from_ptr(py, *self.first.add(i)) })
-    }
-
     /// All but the first `n` items.
     #[inline(always)]
     pub fn tail(self, n: usize) -> Self {

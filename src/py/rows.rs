@@ -12,7 +12,7 @@ use crate::error::{Error, Place, Result};
 use crate::py::arrow_rows::{self, ArrowLists};
 use crate::py::integer_buffer::{IntegerBuffer, Scratch};
 use crate::py::list_emitter::{Items, NewList};
-use crate::py::small_ints::small_int;
+use crate::py::small_ints::{small_int, write_small_ints};
 
 /// The rows of one argument.
 pub struct TokenRows<'py> {
@@ -207,19 +207,9 @@ impl<'py> TokenRows<'py> {
             if items.len() < out.len() {
                 return Err(self.changed(i));
             }
-            let mut odd = None;
-            for (out, item) in out[j..].iter_mut().zip(items.from(py, j)) {
-                match small_int(item) {
-                    Some(value) => *out = value,
-                    None => {
-                        odd = Some(item.to_owned());
-                        break;
-                    }
-                }
-                j += 1;
-            }
-            if let Some(item) = odd {
-                out[j] = int64(Place::element(self.name, i, j), &item)?;
+            j += write_small_ints(items.tail(j), &mut out[j..]);
+            if let (Some(out), Some(item)) = (out.get_mut(j), items.get(py, j)) {
+                *out = int64(Place::element(self.name, i, j), &item.to_owned())?;
                 j += 1;
             }
         }
