@@ -1,6 +1,6 @@
 """fast-axolotl: Axolotl's data pipeline in Rust, with the same results, and never slower."""
 
-from typing import Any as _Any
+from __future__ import annotations
 
 from ._native import RUST_AVAILABLE
 from .axolotl.shim import install, uninstall
@@ -10,13 +10,18 @@ from .formats import detect_format, list_supported_formats
 from .hashing import deduplicate_indices, parallel_hash_rows
 from .packing import concatenate_and_pack, pack_sequences
 from .padding import create_padding_mask, pad_sequences
-from .streaming import (
-    RustStreamingDataset,
-    create_rust_streaming_dataset,
-    open_dataset,
-    should_use_rust_streaming,
-    streaming_dataset_reader,
-)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .streaming import (
+        RustStreamingDataset,
+        create_rust_streaming_dataset,
+        open_dataset,
+        should_use_rust_streaming,
+        streaming_dataset_reader,
+    )
 
 __version__ = "0.3.0"
 
@@ -77,10 +82,29 @@ def get_version() -> str:
     return f"{__version__} (rust: {rust})"
 
 
-def __getattr__(name: str) -> _Any:
-    # The plugin is a subclass of Axolotl's, which is imported when Axolotl asks for it.
-    if name == "AxolotlPlugin":
-        from .axolotl.plugin import AxolotlPlugin
+# Imported when they are asked for: the plugin is a subclass of Axolotl's, and the reader is more
+# than packing needs.
+_LATER = {
+    "AxolotlPlugin": "axolotl.plugin",
+    "RustStreamingDataset": "streaming",
+    "create_rust_streaming_dataset": "streaming",
+    "open_dataset": "streaming",
+    "should_use_rust_streaming": "streaming",
+    "streaming": "streaming",
+    "streaming_dataset_reader": "streaming",
+}
 
-        return AxolotlPlugin
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(f"{__name__}.{_LATER[name]}")
+    found = module if name == "streaming" else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

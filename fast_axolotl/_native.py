@@ -1,15 +1,18 @@
 """The Rust extension, where there is one."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
+    from typing import TypeVar
 
-F = TypeVar("F", bound=Callable[..., object])
+    F = TypeVar("F", bound=Callable[..., object])
 
-core: "ModuleType | None"
+core: ModuleType | None
 #: Why there is no extension; None where there is one.
 UNAVAILABLE: str | None = None
 

@@ -5,13 +5,18 @@ back after the module's code ran. Nothing of that stays on the module: its spec 
 what they would be without us.
 """
 
-import sys
-from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from __future__ import annotations
 
-Loaded = Callable[[ModuleType, frozenset[str]], None]
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+    Loaded = Callable[[ModuleType, frozenset[str]], None]
 
 
 class _Loader:

@@ -5,13 +5,16 @@ more. Here a finder offers the names, after every other finder: what Axolotl has
 hidden, and none of its packages is made up.
 """
 
+from __future__ import annotations
+
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
+    from typing import Any
 
 #: Module -> its attributes -> where they are in `fast_axolotl`. A module without any is a package.
 MODULES: dict[str, dict[str, str]] = {
@@ -36,8 +39,8 @@ class Finder:
     """Finds the modules of 0.2.0 where nothing else does."""
 
     def find_spec(
-        self, name: str, path: "Sequence[str] | None" = None, target: ModuleType | None = None
-    ) -> "ModuleSpec | None":
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """Return the spec of one of `MODULES`, and None for every other name."""
         del path, target
         # A folder that happens to be called axolotl is no Axolotl.
@@ -47,7 +50,7 @@ class Finder:
 
         return ModuleSpec(name, self, is_package=not MODULES[name])  # type: ignore[arg-type]
 
-    def create_module(self, spec: "ModuleSpec") -> None:
+    def create_module(self, spec: ModuleSpec) -> None:
         """Leave the making of the module to the import system."""
 
     def exec_module(self, module: ModuleType) -> None:

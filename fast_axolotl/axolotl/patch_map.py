@@ -5,13 +5,19 @@ exports `SEAMS`; the table below says which modules of Axolotl it is about, so t
 is imported before Axolotl's own module is.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+from fast_axolotl._records import NamedTuple
 from fast_axolotl.dispatch.policy import RUST, Verdict, always
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
 
-Implementation = Callable[..., Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+Implementation = Callable[..., "Any"]
 
 
 class Seam(NamedTuple):

@@ -1,10 +1,11 @@
 """The shim as a whole: `install()` and `uninstall()`."""
 
+from __future__ import annotations
+
 import os
 import sys
 from _thread import RLock
 from types import ModuleType
-from typing import Any
 
 from fast_axolotl._native import RUST_AVAILABLE
 from fast_axolotl.dispatch import registry
@@ -12,6 +13,10 @@ from fast_axolotl.dispatch import registry
 from . import names_020, patch_map
 from .import_hook import Finder
 from .patch_map import Seam
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _lock: Any = RLock()
 _installed = False

@@ -5,18 +5,23 @@ reads the profile), for `verify`, for timed and logged calls, and after a panic.
 adapter registers are decided here altogether.
 """
 
+from __future__ import annotations
+
 import os
 import time
 from _thread import RLock
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
 
 from fast_axolotl._native import core
 
 from . import modes, policy, profile, registry, support, trace
 from .policy import IMPLEMENTATIONS, PYTHON, RUST, THREADS, Cell
 from .registry import Arguments, Call, Function, Keywords
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _core: Any = core
 lock: Any = RLock()

@@ -1,10 +1,16 @@
 """Why a call goes where it goes: predicted times, winner, margin, source of the figures."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from fast_axolotl._records import NamedTuple
 
 from . import call as calls
 from . import modes, policy, profile, registry, support
 from .policy import PYTHON, THREADS, Sizes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Explanation(NamedTuple):

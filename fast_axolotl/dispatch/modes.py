@@ -1,13 +1,18 @@
 """Which side is forced: for the process by the environment, for a block by `dispatch_mode`."""
 
+from __future__ import annotations
+
 import os
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
 
 from fast_axolotl._native import core
 
 from . import registry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 AUTO, RUST, PYTHON, VERIFY = "auto", "rust", "python", "verify"
 MODES = (AUTO, RUST, PYTHON, VERIFY)
@@ -33,7 +38,7 @@ def _has_extension() -> bool:
 
 # None stands for every operation that is not named.
 _process: dict[str | None, str] = {None: AUTO}
-override: "ContextVar[Override | None]" = ContextVar("fast_axolotl.dispatch_mode", default=None)
+override: ContextVar[Override | None] = ContextVar("fast_axolotl.dispatch_mode", default=None)
 if core is not None:
     core.dispatch_variable(override)
 
@@ -174,7 +179,7 @@ class dispatch_mode:  # noqa: N801 (used like a function)
         self._mode, self._operation = modes[op], op
         self._tokens: list[Token[Any]] = []
 
-    def __enter__(self) -> "dispatch_mode":
+    def __enter__(self) -> dispatch_mode:
         """Begin the block."""
         modes: dict[str | None, str] = {self._operation: self._mode}
         outer = override.get()

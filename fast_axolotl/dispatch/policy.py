@@ -4,9 +4,12 @@ Nothing here reads a clock, a file or the interpreter's state. The extension hol
 in Rust (`src/py/dispatch.rs`); `tests/dispatch/test_native_policy.py` compares the two.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from fast_axolotl._records import NamedTuple
 
 PYTHON, RUST, THREADS = "python", "rust", "rust_threads"
 IMPLEMENTATIONS = (PYTHON, RUST, THREADS)

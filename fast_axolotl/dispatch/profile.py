@@ -5,6 +5,8 @@ not match this host and this build, or is damaged, is ignored with one line that
 in it is executed: only plain scalars, lists and mappings are accepted.
 """
 
+from __future__ import annotations
+
 import errno
 import math
 import os
@@ -13,10 +15,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+
+from fast_axolotl._records import NamedTuple
 
 from . import registry
 from .policy import FEATURES, IMPLEMENTATIONS, PYTHON, RUST, THREADS, Cell, Cost, Verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 ENVIRONMENT = "FAST_AXOLOTL_PROFILE"
 VERSION = 1

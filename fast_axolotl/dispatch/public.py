@@ -1,7 +1,8 @@
 """The six public functions in the dispatcher's table."""
 
+from __future__ import annotations
+
 from functools import partial
-from typing import Any
 
 from fast_axolotl import reference
 from fast_axolotl._native import core
@@ -9,6 +10,10 @@ from fast_axolotl._native import core
 from . import call, registry
 from .policy import Sizes
 from .registry import Arguments, Call, Function, Keywords
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def describe(index: int, args: Arguments, kwargs: Keywords) -> Call:

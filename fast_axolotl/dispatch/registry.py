@@ -5,10 +5,17 @@ its own original, through `register`; from then on it is decided, forced, verifi
 counted like the rest.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, NamedTuple
+
+from fast_axolotl._records import NamedTuple
 
 from .policy import PYTHON, Sizes, Verdict, always
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 TOKEN_LAYOUTS = ("lists", "arrays", "array", "arrow")
 TEXT_LAYOUTS = ("str", "bytes", "arrow")
@@ -25,8 +32,8 @@ LAYOUTS = {
     "lengths": "two ints",
 }
 
-Arguments = tuple[Any, ...]
-Keywords = dict[str, Any]
+Arguments = tuple["Any", ...]
+Keywords = dict[str, "Any"]
 
 
 class Call(NamedTuple):

@@ -4,13 +4,16 @@ Calls are always counted, by the extension or by the wrapper of an adapter's fun
 two clock readings and a look at the sizes, so they are taken only where somebody asks.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
+    from typing import Any
 
     from .registry import Function
 
@@ -19,7 +22,7 @@ LOGGER = "fast_axolotl.dispatch"
 
 # How many `stats_enabled` blocks are open, plus one where the environment asks.
 _timing = 0
-_logger: "logging.Logger | None" = None
+_logger: logging.Logger | None = None
 
 # How often, and for how long, the original answers as well, to learn what a seam saves.
 _SAMPLES, _SAMPLE_SECONDS = 3, 2.0
@@ -38,7 +41,7 @@ def sample() -> None:
     _change(1)
 
 
-def samples(function: "Function", sampled: list[float]) -> bool:
+def samples(function: Function, sampled: list[float]) -> bool:
     """Whether the original of a function should answer one more call, to be timed."""
     return (
         _sampling
@@ -49,7 +52,7 @@ def samples(function: "Function", sampled: list[float]) -> bool:
     )
 
 
-def logger() -> "logging.Logger":
+def logger() -> logging.Logger:
     """Return the logger of the dispatcher, which tells it when its level changes.
 
     `logging` is imported when the first decision is made, not before.
@@ -90,7 +93,7 @@ class stats_enabled:  # noqa: N801 (used like a function)
 
     __slots__ = ()
 
-    def __enter__(self) -> "stats_enabled":
+    def __enter__(self) -> stats_enabled:
         """Begin to time."""
         _change(1)
         return self

@@ -1,8 +1,13 @@
 """Checks of the arguments that are not rows: sizes, sides, outputs."""
 
+from __future__ import annotations
+
 import operator
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 OUTPUTS = ("lists", "numpy", "torch", "arrow")
 

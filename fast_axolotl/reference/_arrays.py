@@ -1,11 +1,16 @@
 """Rows of equal width as NumPy, torch or Arrow arrays of int64."""
 
+from __future__ import annotations
+
 import operator
 from array import array
 from collections.abc import Iterable
-from typing import Any
 
 from . import _arguments
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # What the width of an Arrow fixed-size list is held in.
 _INT32_MAX = 2**31 - 1
@@ -50,7 +55,7 @@ class Target:
             raise _arguments.too_large(rows, width) from None
         self._view = view.cast("q") if view.nbytes else view
 
-    def write(self, block: "array[int]") -> None:
+    def write(self, block: array[int]) -> None:
         """Write elements behind those that are there.
 
         Raises:
@@ -112,7 +117,7 @@ def changed() -> RuntimeError:
     return RuntimeError("the sequences changed while they were read")
 
 
-def int64s(name: str, i: int, row: Iterable[Any]) -> "array[int]":
+def int64s(name: str, i: int, row: Iterable[Any]) -> array[int]:
     """Return `row` as an array of int64.
 
     Raises:

@@ -1,9 +1,13 @@
 """Rows of any accepted layout, as a list of lists."""
 
-import re
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # What a str would be read as is never what was meant; the others have no order.
 _TEXT = (str, bytes, bytearray, memoryview)
@@ -183,4 +187,8 @@ _PLAIN_ARROW_TYPES = frozenset(
 def arrow_type_name(kind: Any) -> str:
     """Return the name an Arrow type has in our errors, the same from both sides."""
     name = str(kind)
-    return name if name in _PLAIN_ARROW_TYPES else re.split(r"[\[<(]", name, maxsplit=1)[0]
+    if name in _PLAIN_ARROW_TYPES:
+        return name
+    for bracket in "[<(":
+        name = name.partition(bracket)[0]
+    return name

@@ -1,11 +1,28 @@
 """SHA-256 of rows of text, and the rows that are the first of their kind."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
-from typing import Any
 
 from . import _arguments
 from ._rows import arrow_array, arrow_type_name, check_arrow, is_arrow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def _first_sha256(data: bytes) -> Any:
+    # hashlib loads OpenSSL, which takes a fifth of what the whole package may take to import.
+    import hashlib
+
+    global sha256
+    sha256 = hashlib.sha256
+    return sha256(data)
+
+
+#: `hashlib.sha256`, from the first call on.
+sha256: Any = _first_sha256
 
 
 def parallel_hash_rows(rows: Any, num_threads: int = 0) -> list[str]:

@@ -1,11 +1,16 @@
 """Packing sequences into rows of one length, as Axolotl's `encode_streaming` does (next-fit)."""
 
+from __future__ import annotations
+
 from array import array
-from typing import Any
 
 from . import _arguments
 from ._arrays import Target, changed, int64, int64s
 from ._rows import token_rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _COLUMNS = ("input_ids", "labels", "attention_mask")
 

@@ -1,11 +1,16 @@
 """Padding rows to one width."""
 
+from __future__ import annotations
+
 from array import array
-from typing import Any
 
 from . import _arguments
 from ._arrays import Target, changed, int64, int64s
 from ._rows import token_rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def pad_sequences(
