@@ -154,6 +154,45 @@ fn place(layout: usize, output: usize, collector: bool) -> usize {
     (layout * OUTPUTS.len() + output) * 2 + usize::from(collector)
 }
 
+/// What a rule says of lists, as one number that is read without a lock: Rust from so many rows on, or
+/// below where it is negative; no number where that is not all there is to it.
+#[derive(Clone, Copy)]
+struct Early(f64);
+
+/// Those of a function, by `early_place`.
+const EARLY: usize = 8;
+
+fn early_place(layout: usize, collector: bool, single: bool) -> usize {
+    layout * 4 + usize::from(collector) * 2 + usize::from(single)
+}
+
+impl Early {
+    fn of(cell: &Cell, single: bool) -> Self {
+        // One row is never shared between threads.
+        if !single && (cell.many.is_some() || cell.split.is_some()) {
+            return Early(f64::NAN);
+        }
+        Early(match cell.one {
+            Rule::Always(true) => 0.0,
+            Rule::Always(false) => f64::INFINITY,
+            Rule::Threshold { feature: 0, at, above: true } => at.max(0.0),
+            Rule::Threshold { feature: 0, at, above: false } => -at.max(0.0),
+            Rule::Threshold { .. } | Rule::Plane(_) => f64::NAN,
+        })
+    }
+
+    #[inline(always)]
+    fn choose(self, rows: usize) -> Option<Side> {
+        let rows = rows as f64;
+        let rust = match self.0 {
+            at if at.is_nan() => return None,
+            at if at.is_sign_negative() => rows < -at,
+            at => rows >= at,
+        };
+        Some(if rust { Side::Rust } else { Side::Python })
+    }
+}
+
 /// What is known about a function.
 struct Slot {
     state: AtomicU8,
@@ -162,6 +201,7 @@ struct Slot {
     /// The process, not a block, wants Rust.
     forced: AtomicBool,
     cells: RwLock<Option<Box<[Cell; CELLS]>>>,
+    early: [AtomicU64; EARLY],
     calls: [AtomicU64; 3],
 }
 
@@ -171,6 +211,7 @@ static SLOTS: [Slot; FUNCTIONS.len()] = [const {
         refused: AtomicBool::new(false),
         forced: AtomicBool::new(false),
         cells: RwLock::new(None),
+        early: [const { AtomicU64::new(f64::NAN.to_bits()) }; EARLY],
         calls: [const { AtomicU64::new(0) }; 3],
     }
 }; FUNCTIONS.len()];
@@ -210,6 +251,40 @@ pub fn decide_at_once(index: usize) -> Option<Side> {
         PYTHON => Some(Side::Python),
         _ => None,
     }
+}
+
+/// Decides, of a call with positional arguments only, what the first of them and the mode of a block are
+/// enough for.
+#[inline(always)]
+pub fn decide_early(
+    py: Python<'_>,
+    index: usize,
+    function: &Function,
+    first: Borrowed<'_, '_, PyAny>,
+) -> Option<Side> {
+    let slot = &SLOTS[index];
+    let state = slot.state.load(Relaxed);
+    if BLOCKS.load(Relaxed) != 0 {
+        let is_known = matches!(state, RUST | PYTHON | TABLE);
+        let is_open = function.threads.is_none() && !slot.refused.load(Relaxed);
+        return match block_mode(py, function.operation) {
+            PYTHON_BLOCK if is_known => Some(Side::Python),
+            RUST_BLOCK if is_known && is_open => Some(Side::Rust),
+            _ => None,
+        };
+    }
+    if state != TABLE || slot.forced.load(Relaxed) {
+        return None;
+    }
+    let rows = Items::of(first)?;
+    let layout = match rows.get(py, 0) {
+        Some(row) if function.is_text() => usize::from(row.is_instance_of::<PyBytes>()),
+        Some(row) => Items::of(row).map(|_| 0)?,
+        None => 0,
+    };
+    let collector = !function.allocates || interpreter::collector_is_on(py);
+    let early = &slot.early[early_place(layout, collector, rows.len() < 2)];
+    Early(f64::from_bits(early.load(Relaxed))).choose(rows.len())
 }
 
 /// Decides the rest. `arguments` is None where they do not fit the parameters.
@@ -456,6 +531,11 @@ pub fn push(
     let Ok(mut old) = slot.cells.write() else {
         return Err(PyValueError::new_err("the rules can't be replaced"));
     };
+    for (layout, collector, single) in (0..EARLY).map(|at| (at / 4, at / 2 % 2 == 1, at % 2 == 1)) {
+        let cell = cells.as_ref().map(|cells| &cells[place(layout, 0, collector)]);
+        let early = cell.map_or(Early(f64::NAN), |cell| Early::of(cell, single));
+        slot.early[early_place(layout, collector, single)].store(early.0.to_bits(), Relaxed);
+    }
     *old = cells;
     slot.refused.store(refused, Relaxed);
     slot.forced.store(forced, Relaxed);

@@ -66,6 +66,9 @@ pub enum Way {
     ManyThreads,
 }
 
+/// The way on of a dispatched call that is Rust's, on one thread.
+const DECIDED: usize = Way::ManyThreads as usize + 1;
+
 /// How many threads a call uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
@@ -322,11 +325,27 @@ unsafe extern "C" fn entry<const INDEX: usize, const WAY: usize>(
 ) -> *mut PyObject {
     // SAFETY: the interpreter calls with itself attached; the arguments are passed on as they came.
     unsafe {
-        if WAY == Way::Dispatched as usize && dispatch::decide_at_once(INDEX) == Some(Side::Python)
-        {
-            dispatch::count(INDEX, Side::Python);
+        if WAY == Way::Dispatched as usize {
+            let function = &FUNCTIONS[INDEX];
             let py = Python::assume_attached();
-            return FUNCTIONS[INDEX].call_original(py, args, count, keywords);
+            let positional = function.required..=function.positional;
+            let side = match dispatch::decide_at_once(INDEX) {
+                None if keywords.is_null() && positional.contains(&(count as usize)) => {
+                    let first = Borrowed::from_ptr(py, *args);
+                    dispatch::decide_early(py, INDEX, function, first)
+                }
+                side => side,
+            };
+            match side {
+                Some(Side::Python) => {
+                    dispatch::count(INDEX, Side::Python);
+                    return function.call_original(py, args, count, keywords);
+                }
+                Some(_) => {
+                    return trampoline::<Entered<INDEX, DECIDED>>(module, args, count, keywords);
+                }
+                None => {}
+            }
         }
         trampoline::<Entered<INDEX, WAY>>(module, args, count, keywords)
     }
@@ -353,12 +372,11 @@ unsafe fn enter<const INDEX: usize, const WAY: usize>(
     // SAFETY: `count` arguments came, those that the keywords name behind them. They are passed on as
     // they came.
     unsafe {
-        if WAY == Way::Dispatched as usize {
-            let at_once = dispatch::decide_at_once(INDEX);
+        if WAY == Way::Dispatched as usize || WAY == DECIDED {
             let arguments = function.bind(py, args, count as usize, keywords);
-            let action = match at_once {
-                Some(side) => Action::Run(side),
-                None => dispatch::decide(py, INDEX, function, arguments.as_ref()),
+            let action = match WAY {
+                DECIDED => Action::Run(Side::Rust),
+                _ => dispatch::decide(py, INDEX, function, arguments.as_ref()),
             };
             return Ok(match action {
                 Action::Run(Side::Python) => {

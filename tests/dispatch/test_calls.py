@@ -1,7 +1,9 @@
 """What is seen of calls, panics, adapters' functions, explanations."""
 
 import gc
+import inspect
 import logging
+import math
 import os
 import threading
 import warnings
@@ -69,6 +71,38 @@ class TestDecisions:
         small, large = [[1, 2]] * 24, [[1, 2]] * 50
         assert run(small) == {PYTHON: 1}
         assert run(large) == {RUST: 1}
+
+    @pytest.mark.parametrize(
+        "verdict",
+        [
+            policy.always(RUST),
+            policy.always(PYTHON),
+            *(
+                policy.threshold(feature, at, above)
+                for feature in ("rows", "elements")
+                for at in (0, 1, 3, math.inf)
+                for above in (RUST, PYTHON)
+            ),
+            policy.plane((Cost(900, 10, 0, 0), Cost(910, 5, 0, 0))),
+        ],
+        ids=lambda verdict: verdict.describe(),
+    )
+    @pytest.mark.parametrize("name", ["pack_sequences", "pad_sequences", "parallel_hash_rows"])
+    def test_keywords_do_not_change_who_answers(self, name: str, verdict: policy.Verdict) -> None:
+        # Positional arguments are looked at before they are bound, keywords are bound first.
+        use(**{name: policy.Cell(verdict)})
+        work = getattr(fast_axolotl, name)
+        first = next(iter(inspect.signature(work).parameters))
+        rest = {"max_length": 8, "pad_token_id": 0, "eos_token_id": 2} if "pack" in name else {}
+        texts = (["a"], (b"b", b"cd"), ["é", "d", "e"], [], ["a"] * 7)
+        tokens = ([[1]], ((1, 2), (3,)), [[1], [2], [3]], [], [[4]] * 7)
+        operation = "hash" if "hash" in name else name.partition("_")[0]
+        for rows in texts if operation == "hash" else tokens:
+            by_place = sides_of(lambda rows=rows: work(rows, *rest.values()), operation)
+            by_name = sides_of(lambda rows=rows: work(**{first: rows}, **rest), operation)
+            sizes = Sizes(len(rows), sum(map(len, rows)), 0)
+            assert by_place == {policy.Cell(verdict).choose(sizes, False): 1}
+            assert by_place == by_name
 
     def test_layouts_and_outputs_have_rules_of_their_own(self) -> None:
         numpy = pytest.importorskip("numpy")
