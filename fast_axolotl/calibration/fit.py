@@ -15,6 +15,10 @@ FIT, SELECT, AUDIT = "fit", "select", "audit"
 MEAN_SLACK = 0.005
 WORST_SLACK = 0.05
 
+# What several threads have to win over one before they are used. They take the processors of
+# others, and where they win less, when they win at all changes with every calibration.
+THREADS_MARGIN = 0.1
+
 
 class Point(NamedTuple):
     """One measured size of a cell.
@@ -184,7 +188,12 @@ def fit_cell(points: Sequence[Point]) -> tuple[Cell, dict[str, Cost]]:
     if policy.THREADS not in sides:
         return Cell(one), costs
     many = choose_verdict(points, policy.PYTHON, policy.THREADS)
-    split = choose_verdict(points, policy.RUST, policy.THREADS)
+    handicap = 1 + THREADS_MARGIN
+    handicapped = [
+        p._replace(times={**p.times, policy.THREADS: p.times[policy.THREADS] * handicap})
+        for p in points
+    ]
+    split = choose_verdict(handicapped, policy.RUST, policy.THREADS)
     return Cell(one, many, split), costs
 
 
