@@ -1,7 +1,7 @@
 """From measured times to rules: cost planes, crossovers, verdicts, the audit. No clock here."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ WORST_SLACK = 0.05
 # What several threads have to win over one before they are used. They take the processors of
 # others, and where they win less, when they win at all changes with every calibration.
 THREADS_MARGIN = 0.1
+# Octaves about the crossing over which the gain of more threads is taken for a line.
+_NEAR = 2.0
 
 
 class Point(NamedTuple):
@@ -117,7 +119,6 @@ def best_threshold(
 def _refined(
     points: Sequence[Point], feature: str, at: float, holder: str, challenger: str
 ) -> float:
-    # log(ratio) is close to a line of log(size) near the crossing.
     low = max((s for p in points if (s := getattr(p.sizes, feature)) < at), default=at)
     high = min((s for p in points if (s := getattr(p.sizes, feature)) >= at), default=at)
     for reach in (1.5, 2.5, 4.0):
@@ -133,15 +134,21 @@ def _refined(
             break
     else:
         return at
+    found = at * 2.0 ** max(-8.0, min(8.0, _crossing(near)))
+    # Not beyond the neighbours: there the measured points themselves say otherwise.
+    return float(min(max(found, low / 1.2), high * 1.2))
+
+
+def _crossing(near: Sequence[tuple[float, float]]) -> float:
+    """Return where the line through points crosses 0; 0 where it is level.
+
+    The logarithm of a ratio of times is close to a line of the logarithm of the size near there.
+    """
     mean_x = sum(x for x, _ in near) / len(near)
     mean_y = sum(y for _, y in near) / len(near)
     spread = sum((x - mean_x) ** 2 for x, _ in near)
     slope = sum((x - mean_x) * (y - mean_y) for x, y in near) / spread if spread else 0.0
-    if not slope:
-        return at
-    found = at * 2.0 ** max(-8.0, min(8.0, mean_x - mean_y / slope))
-    # Not beyond the neighbours: there the measured points themselves say otherwise.
-    return float(min(max(found, low / 1.2), high * 1.2))
+    return mean_x - mean_y / slope if slope else 0.0
 
 
 def choose_verdict(points: Sequence[Point], holder: str, challenger: str) -> Verdict:
@@ -179,8 +186,58 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def fit_cell(points: Sequence[Point]) -> tuple[Cell, dict[str, Cost]]:
-    """Return the rules of a cell and the cost of each side, from its points."""
+def threads_pay_from(cells: Iterable[Sequence[Point]]) -> float:
+    """Return how long a call takes on one thread where several begin to pay.
+
+    That is the time in which other threads come to help, which belongs to the machine rather than
+    to what they help with: all cells tell it together.
+
+    Args:
+        cells: the points of cells; those without times of several threads say nothing.
+
+    Returns:
+        Nanoseconds on one thread; infinity where several never pay.
+    """
+    pairs = []
+    for points in cells:
+        fitted = [p for p in points if p.role == FIT and policy.THREADS in p.times]
+        cost = fit_cost(fitted, policy.RUST) if fitted else None
+        for point in points if cost is not None else ():
+            if point.role != AUDIT and policy.THREADS in point.times:
+                assert cost is not None
+                times = {
+                    policy.RUST: point.times[policy.RUST],
+                    policy.THREADS: point.times[policy.THREADS] * (1 + THREADS_MARGIN),
+                }
+                pairs.append(Point(Sizes(cost.at(point.sizes), 0, 0), times))
+    found = best_threshold(pairs, "rows", policy.RUST, policy.THREADS) if pairs else None
+    if found is None or found.above != policy.THREADS:
+        return math.inf
+    octaves = []
+    for point in pairs:
+        gain = math.log(point.times[policy.THREADS] / point.times[policy.RUST])
+        octaves.append((math.log2(point.sizes.rows / found.at), gain))
+    near = [(x, y) for x, y in octaves if abs(x) <= _NEAR]
+    return float(found.at * 2.0 ** max(-1.0, min(1.0, _crossing(near))))
+
+
+def split_at(cost: Cost, nanoseconds: float) -> Verdict:
+    """Return the verdict that uses several threads where one takes longer than this."""
+    if math.isinf(nanoseconds):
+        return policy.RUST_ALONE
+    least = Cost(nanoseconds / (1 + policy.PLANE_MARGIN), 0.0, 0.0, 0.0)
+    return policy.plane((cost, least), policy.RUST, policy.THREADS)
+
+
+def fit_cell(
+    points: Sequence[Point], threads_from: float | None = None
+) -> tuple[Cell, dict[str, Cost]]:
+    """Return the rules of a cell and the cost of each side, from its points.
+
+    Args:
+        points: of the cell.
+        threads_from: `threads_pay_from` of the machine; None to tell it from these points alone.
+    """
     sides = [s for s in policy.IMPLEMENTATIONS if all(s in p.times for p in points)]
     fitted = [p for p in points if p.role == FIT]
     costs = {side: fit_cost(fitted, side) for side in sides}
@@ -188,13 +245,9 @@ def fit_cell(points: Sequence[Point]) -> tuple[Cell, dict[str, Cost]]:
     if policy.THREADS not in sides:
         return Cell(one), costs
     many = choose_verdict(points, policy.PYTHON, policy.THREADS)
-    handicap = 1 + THREADS_MARGIN
-    handicapped = [
-        p._replace(times={**p.times, policy.THREADS: p.times[policy.THREADS] * handicap})
-        for p in points
-    ]
-    split = choose_verdict(handicapped, policy.RUST, policy.THREADS)
-    return Cell(one, many, split), costs
+    if threads_from is None:
+        threads_from = threads_pay_from([points])
+    return Cell(one, many, split_at(costs[policy.RUST], threads_from)), costs
 
 
 def audit(cells: dict[str, Cell], points: dict[str, Sequence[Point]]) -> dict[str, Any]:

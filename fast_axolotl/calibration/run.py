@@ -123,8 +123,9 @@ def calibrate(
     report(1.0, "fit")
     rules: dict[str, Cell] = {}
     costs: dict[str, dict[str, Cost]] = {}
+    threads_from = fit.threads_pay_from(measured.values())
     for name, points in measured.items():
-        rules[name], costs[name] = fit.fit_cell(points)
+        rules[name], costs[name] = fit.fit_cell(points, threads_from)
     if key is None:
         from .fingerprint import key as host_key
 
@@ -314,24 +315,38 @@ def _with_cold(case: Case, point: Point, times: int) -> Point:
 def _refine(
     function: Function, name: str, points: list[Point], grid: Grid, seconds: float, probe: Probe
 ) -> list[Point]:
-    """Measure more points around a crossing, where the verdict is a threshold."""
-    cell, _ = fit.fit_cell(points)
+    """Measure more points around a crossing."""
+    cell, costs = fit.fit_cell(points)
     extra: list[Point] = []
     _, layout, output, _ = registry.split_cell(name)
-    for verdict in cell:
-        if verdict is None or verdict.kind != "threshold":
+    # Where Python and several threads cross, one thread is used.
+    for verdict in (cell.one, cell.split):
+        if verdict is None or verdict.kind == "always":
             continue
         cases = []
         for step in (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5):
-            rows, length = _size_at(points, verdict.feature, verdict.at * 2**step)
+            if verdict.kind == "threshold":
+                rows, length = _size_at(points, verdict.feature, verdict.at * 2**step)
+            elif verdict.challenger == THREADS and verdict.costs is not None:
+                rows, length = _size_of(costs[RUST], verdict.costs[1].a * 2**step)
+            else:
+                break
             if rows * length <= 4 * max(grid.elements, grid.characters):
                 cases.append(_case(function, name, layout, output, rows, length, FIT))
+        if not cases:
+            continue
         found = measure.measure(cases, seconds / 2, 4 * grid.floor, probe, grid.rounds + 2)
         added = measure.points(cases, found)
         if _has_threads(function) and grid.cold:
             added = [_with_cold(case, p, 3 * grid.cold) for case, p in zip(cases, added)]
         extra += added
     return points + extra
+
+
+def _size_of(cost: Cost, nanoseconds: float, length: int = 64) -> tuple[int, int]:
+    # As many rows of a usual length as take so long.
+    each = cost.b + (cost.c + cost.d) * length
+    return max(1, round((nanoseconds - cost.a) / each) if each else 1), length
 
 
 def _size_at(points: list[Point], feature: str, at: float) -> tuple[int, int]:

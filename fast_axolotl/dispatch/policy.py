@@ -94,6 +94,9 @@ class Verdict(NamedTuple):
             return f"always {self.side}"
         if self.kind == "threshold":
             return f"{self.above} from {self.at:.3g} {self.feature}, {self.below} below"
+        if self.costs is not None and not any(self.costs[1][1:]):
+            microseconds = self.costs[1].a * (1 + PLANE_MARGIN) / 1e3
+            return f"{self.challenger} where {self.holder} takes over {microseconds:.3g} µs"
         return f"{self.challenger} where its plane is lower, else {self.holder}"
 
 
