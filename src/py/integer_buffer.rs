@@ -2,9 +2,8 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::c_int;
-
 use kernels::integers::Integers;
+use numpy::npyffi::{PyArrayObject, npy_intp};
 use pyo3::buffer::{ElementType, PyUntypedBuffer};
 use pyo3::ffi;
 use pyo3::intern;
@@ -105,19 +104,6 @@ impl IntegerBuffer {
     }
 }
 
-/// The head of NumPy's `PyArrayObject_fields`, which is part of its C ABI.
-/// <https://numpy.org/doc/stable/reference/c-api/types-and-structures.html>
-#[repr(C)]
-struct NumpyArray {
-    base: ffi::PyObject,
-    data: *const u8,
-    dimensions: c_int,
-    shape: *const ffi::Py_ssize_t,
-    strides: *const ffi::Py_ssize_t,
-    owner: *mut ffi::PyObject,
-    dtype: *mut ffi::PyObject,
-}
-
 /// What of NumPy is compared with, looked up once.
 struct Numpy {
     array: Py<PyAny>,
@@ -126,27 +112,14 @@ struct Numpy {
 }
 
 impl Numpy {
-    /// None where NumPy keeps an array elsewhere than it says.
-    fn new(numpy: &Bound<'_, PyAny>) -> Result<Option<Self>> {
+    fn new(numpy: &Bound<'_, PyAny>) -> Result<Self> {
         let py = numpy.py();
-        let dtype = |name| numpy.call_method1(intern!(py, "dtype"), (name,));
-        let (int32, int64) = (dtype("int32")?, dtype("int64")?);
-        let sample = numpy.call_method1(intern!(py, "zeros"), (3, &int32))?;
-        let buffer = PyUntypedBuffer::get(&sample)?;
-        // SAFETY: an array is larger than this head. The pointers in it are followed only where the
-        // fields around them are those that the buffer protocol and Python tell.
-        let is_known = unsafe {
-            let head = &*sample.as_ptr().cast::<NumpyArray>();
-            head.data == buffer.buf_ptr().cast_const().cast()
-                && head.dimensions == 1
-                && head.owner.is_null()
-                && head.dtype == int32.as_ptr()
-                && *head.shape == 3
-                && *head.strides == size_of::<i32>() as ffi::Py_ssize_t
-        };
-        let array = numpy.getattr(intern!(py, "ndarray"))?.unbind();
-        let (int32, int64) = (int32.unbind(), int64.unbind());
-        Ok(is_known.then_some(Numpy { array, int32, int64 }))
+        let dtype = |name| numpy.call_method1(intern!(py, "dtype"), (name,)).map(Bound::unbind);
+        Ok(Numpy {
+            array: numpy.getattr(intern!(py, "ndarray"))?.unbind(),
+            int32: dtype("int32")?,
+            int64: dtype("int64")?,
+        })
     }
 }
 
@@ -155,7 +128,7 @@ impl Numpy {
 /// A quarter of what the buffer protocol takes, which is much of a short call. True until Python code
 /// runs: the array may be resized then.
 pub fn plain_row<'a>(array: Borrowed<'a, '_, PyAny>) -> Result<Option<Integers<'a>>> {
-    static NUMPY: PyOnceLock<Option<Numpy>> = PyOnceLock::new();
+    static NUMPY: PyOnceLock<Numpy> = PyOnceLock::new();
     let py = array.py();
     let numpy = match NUMPY.get(py) {
         Some(numpy) => numpy,
@@ -166,28 +139,25 @@ pub fn plain_row<'a>(array: Borrowed<'a, '_, PyAny>) -> Result<Option<Integers<'
             NUMPY.get_or_try_init(py, || Numpy::new(&numpy))?
         }
     };
-    let Some(numpy) = numpy else {
-        return Ok(None);
-    };
-    // SAFETY: the type is checked before the object is read as an array, whose fields were seen to be
-    // where they are read; it is borrowed for as long as the result.
+    // SAFETY: the type is checked before the object is read as an array, whose fields are part of NumPy's
+    // C ABI; it is borrowed for as long as the result.
     unsafe {
         if ffi::Py_TYPE(array.as_ptr()).cast() != numpy.array.as_ptr() {
             return Ok(None);
         }
-        let head = &*array.as_ptr().cast::<NumpyArray>();
-        let size = match head.dtype {
+        let head = &(*array.as_ptr().cast::<PyArrayObject>()).fields;
+        let size = match head.descr.cast() {
             dtype if dtype == numpy.int32.as_ptr() => size_of::<i32>(),
             dtype if dtype == numpy.int64.as_ptr() => size_of::<i64>(),
             _ => return Ok(None),
         };
-        if head.dimensions != 1
-            || *head.strides != size as ffi::Py_ssize_t
-            || head.data.align_offset(size) != 0
-        {
+        let lies_plain = head.nd == 1
+            && *head.strides == size as npy_intp
+            && head.data.cast_const().align_offset(size) == 0;
+        if !lies_plain {
             return Ok(None);
         }
-        let count = *head.shape as usize;
+        let count = *head.dimensions as usize;
         Ok(Some(match size {
             4 => Integers::I32(std::slice::from_raw_parts(head.data.cast(), count)),
             _ => Integers::I64(std::slice::from_raw_parts(head.data.cast(), count)),
