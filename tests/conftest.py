@@ -2,8 +2,10 @@
 
 import contextlib
 import gc
+import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import implementations
@@ -25,6 +27,15 @@ settings.load_profile("test")  # --hypothesis-profile overrides it
 # A suite that was started in the background ignores Ctrl-C, and so would the processes it starts.
 with contextlib.suppress(ValueError):
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def neutral_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run where no checkout is: `python -c` would import its sources, not what is installed."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("neutral"))
+    yield
+    os.chdir(before)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

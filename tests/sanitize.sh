@@ -29,13 +29,16 @@ package() {
     cp "$2" "$work/$1/fast_axolotl/_core$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')"
 }
 
-# From the copy's folder, which comes first on sys.path: the checkout's own extension would be found.
+# With the copy first on sys.path, also of processes that tests start: the checkout's own extension
+# would be found.
 run_tests() {
     cd "$work/$1"
+    export PYTHONPATH=$PWD
     "$python" -c "import fast_axolotl._core as c; assert c.__file__.startswith('$work/$1'), c.__file__"
     "$python" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root" \
         --hypothesis-profile=sanitize "${@:2}"
     cd "$root"
+    unset PYTHONPATH
 }
 
 checked() {

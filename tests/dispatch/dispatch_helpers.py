@@ -26,7 +26,6 @@ def run_python(source: str, **environment: str) -> "subprocess.CompletedProcess[
         capture_output=True,
         text=True,
         timeout=120,
-        cwd=ROOT,
         env={**os.environ, **environment},
         check=False,
     )

@@ -161,7 +161,6 @@ def command(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **environment},
-        cwd=ROOT,
     )
 
 
@@ -303,7 +302,6 @@ def test_sixteen_processes(file: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
-            cwd=ROOT,
         )
         for i in range(16)
     ]
