@@ -100,6 +100,60 @@ def test_a_damaged_page_of_parquet(tmp_path: Path, threads: int) -> None:
     assert "page.parquet" in str(error)
 
 
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_a_row_group_that_begins_inside_a_row(tmp_path: Path, version: str) -> None:
+    """By a damaged repetition level: the row before it is the last of another row group."""
+    path = tmp_path / "levels.parquet"
+    lists = [[i] * (i % 3 + 1) for i in range(48)]
+    table = pa.table({"l": lists, "n": [[[i], [i, i]][: i % 3] for i in range(48)]})
+    pq.write_table(
+        table,
+        path,
+        row_group_size=16,
+        use_dictionary=False,
+        compression="none",
+        data_page_version=version,
+        write_statistics=False,
+    )
+    whole, metadata = path.read_bytes(), pq.read_metadata(path)
+    damaged = 0
+    for number in range(2):
+        column = metadata.row_group(1).column(number)
+        # The levels come first, behind a short header.
+        for place in range(column.data_page_offset, column.data_page_offset + 70):
+            for bit in (0, 1, 7):
+                data = bytearray(whole)
+                data[place] ^= 1 << bit
+                path.write_bytes(data)
+                rows, error = read(path)
+                assert rows[:16] == table.slice(0, 16).to_pylist(), (number, place, bit)
+                damaged += "begins a page inside a row" in str(error)
+    assert damaged >= 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_group_with_other_rows_than_it_says(tmp_path: Path, threads: int) -> None:
+    """Its rows are not taken from the next one, nor given to it."""
+    path = tmp_path / "count.parquet"
+    lists = [[i, i] for i in range(48)]
+    pq.write_table(
+        pa.table({"l": lists}), path, row_group_size=16, use_dictionary=False, compression="none"
+    )
+    column = pq.read_metadata(path).row_group(1).column(0)
+    data = path.read_bytes()
+    start = column.data_page_offset
+    # Levels 0, 1, 0, 1...: one bit less and there is a row more, one more and there is a row less.
+    levels = data.index(b"\xaa" * 4, start)
+    for packed in (0x2A, 0xEA):
+        path.write_bytes(data[:levels] + bytes([packed]) + data[levels + 1 :])
+        rows, error = read(path, num_threads=threads)
+        assert [row["l"] for row in rows[:16]] == lists[:16]
+        assert len(rows) <= 32
+        assert isinstance(error, DamagedFileError)
+        assert "row group 1 has" in str(error)
+        assert error.column == "l"
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_gzip_cut_anywhere(tmp_path: Path, threads: int) -> None:
     path = tmp_path / "cut.jsonl.gz"

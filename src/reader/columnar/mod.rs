@@ -5,6 +5,7 @@ pub mod ipc;
 pub mod lanes;
 mod merged;
 pub mod normal;
+mod pages;
 pub mod parquet;
 pub mod saved;
 pub mod utf8;

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowGroups, RowSelection,
+    RowSelector,
 };
+use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::columnar::conform::{Conform, project};
 use crate::columnar::lanes::{Lane, Lanes, Step};
+use crate::columnar::pages::Groups;
 use crate::columnar::{merged, normal};
 use crate::compression;
 use crate::error::{ReadError, Result};
@@ -184,9 +186,11 @@ impl Read for DataReader {
 
 /// A column of the file, decoded by itself.
 struct Column {
-    data: Data,
+    data: Arc<Data>,
     metadata: ArrowReaderMetadata,
     index: usize,
+    /// How its leaves make up the column; made when it is read.
+    levels: Option<FieldLevels>,
     rows: usize,
     cost: u64,
     reader: Option<ParquetRecordBatchReader>,
@@ -196,40 +200,39 @@ struct Column {
 
 impl Column {
     fn reader(
-        &self,
+        &mut self,
         rows: usize,
         offset: usize,
         limit: Option<usize>,
     ) -> Result<ParquetRecordBatchReader> {
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-            self.data.clone(),
-            self.metadata.clone(),
-        );
-        let mask = ProjectionMask::roots(builder.parquet_schema(), [self.index]);
-        let (groups, offset) = self.groups_from(offset);
-        let mut builder = builder
-            .with_projection(mask)
-            .with_batch_size(rows)
-            .with_row_groups(groups)
-            .with_offset(offset);
-        if let Some(limit) = limit {
-            builder = builder.with_limit(limit);
-        }
-        builder.build().map_err(from_parquet)
+        let levels = match self.levels.take() {
+            Some(levels) => levels,
+            None => self.levels()?,
+        };
+        let levels = self.levels.insert(levels);
+        let (groups, offset) = groups_from(self.metadata.metadata(), offset);
+        let groups = Groups {
+            reader: Arc::clone(&self.data),
+            metadata: Arc::clone(self.metadata.metadata()),
+            groups,
+        };
+        let there = groups.num_rows();
+        let left = there.saturating_sub(offset);
+        let wanted = limit.unwrap_or(left).min(left);
+        let selection = (offset > 0 || wanted < left).then(|| {
+            RowSelection::from(vec![RowSelector::skip(offset), RowSelector::select(wanted)])
+        });
+        // No more room than there can be rows.
+        let rows = rows.min(there.max(1));
+        ParquetRecordBatchReader::try_new_with_row_groups(levels, &groups, rows, selection)
+            .map_err(from_parquet)
     }
 
-    /// The row groups from the one that has row `offset` on, and its place in that.
-    fn groups_from(&self, offset: usize) -> (Vec<usize>, usize) {
-        let groups = self.metadata.metadata().row_groups();
-        let (mut first, mut left) = (0, offset);
-        while let Some(rows) = groups.get(first).map(|group| group.num_rows())
-            && let Ok(rows) = usize::try_from(rows)
-            && rows <= left
-        {
-            left -= rows;
-            first += 1;
-        }
-        ((first..groups.len()).collect(), left)
+    fn levels(&self) -> Result<FieldLevels> {
+        let schema = self.metadata.parquet_schema();
+        let mask = ProjectionMask::roots(schema, [self.index]);
+        let fields = self.metadata.schema().fields();
+        parquet_to_arrow_field_levels(schema, mask, Some(fields)).map_err(from_parquet)
     }
 
     fn read(&mut self) -> Result<Option<ArrayRef>> {
@@ -244,8 +247,9 @@ impl Column {
     }
 
     /// The rows between here and the damage: as many as can be decoded.
-    fn before_damage(&self) -> Option<ArrayRef> {
-        let first = |limit: usize| {
+    fn before_damage(&mut self) -> Option<ArrayRef> {
+        let (mut good, mut bad, mut found) = (0, self.rows, None);
+        let mut first = |limit: usize| {
             guarded(|| {
                 let mut reader = self.reader(limit, self.row, Some(limit))?;
                 match reader.next() {
@@ -256,7 +260,6 @@ impl Column {
             })
             .ok()
         };
-        let (mut good, mut bad, mut found) = (0, self.rows, None);
         while bad - good > 1 {
             let middle = good + (bad - good) / 2;
             match first(middle) {
@@ -266,6 +269,20 @@ impl Column {
         }
         found
     }
+}
+
+/// The row groups from the one that has row `offset` on, and its place in that.
+fn groups_from(metadata: &ParquetMetaData, offset: usize) -> (Vec<usize>, usize) {
+    let groups = metadata.row_groups();
+    let (mut first, mut left) = (0, offset);
+    while let Some(rows) = groups.get(first).map(|group| group.num_rows())
+        && let Ok(rows) = usize::try_from(rows)
+        && rows <= left
+    {
+        left -= rows;
+        first += 1;
+    }
+    ((first..groups.len()).collect(), left)
 }
 
 impl Lane for Column {
@@ -350,6 +367,7 @@ impl Batches {
     fn start(&self) -> Lanes {
         let costs = self.costs();
         let wanted = self.conform.indices();
+        let data = Arc::new(self.data.clone());
         let bytes: u64 = wanted.iter().filter_map(|index| costs.get(*index)).sum();
         let row_bytes = (bytes / self.total.max(1)).max(1);
         let batch = self.scan.batch_size.max(1);
@@ -364,9 +382,10 @@ impl Batches {
             .iter()
             .map(|&index| {
                 Box::new(Column {
-                    data: self.data.clone(),
+                    data: Arc::clone(&data),
                     metadata: self.metadata.clone(),
                     index,
+                    levels: None,
                     rows,
                     cost: costs.get(index).copied().unwrap_or(0),
                     reader: None,
