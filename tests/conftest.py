@@ -123,3 +123,19 @@ def pytest_terminal_summary(
     if _calls() or asked:
         line = f"parity: {_calls():,} calls of Rust compared with the Python originals"
         terminalreporter.write_line(line if _calls() >= asked else f"{line}, {asked:,} wanted")
+    _report_cases(terminalreporter)
+
+
+def _report_cases(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many cases of a list have passed: those that none of their tests has failed."""
+    passed: set[str] = set()
+    failed: set[str] = set()
+    total = 0
+    for outcome, into in (("passed", passed), ("failed", failed)):
+        for report in terminalreporter.getreports(outcome):
+            for key, value in report.user_properties:
+                if key == "case":
+                    into.add(value[0])
+                    total = value[1]
+    if total:
+        terminalreporter.write_line(f"passed {len(passed - failed)} of {total} cases")
