@@ -124,6 +124,18 @@ def pytest_terminal_summary(
         line = f"parity: {_calls():,} calls of Rust compared with the Python originals"
         terminalreporter.write_line(line if _calls() >= asked else f"{line}, {asked:,} wanted")
     _report_cases(terminalreporter)
+    found = sorted(
+        (value, report.nodeid)
+        for report in terminalreporter.getreports("passed")
+        for key, value in report.user_properties
+        if key == "ctrl_c"
+    )
+    if found:
+        slowest, where = found[-1]
+        line = f"Ctrl-C: {found[len(found) // 2][0]:.0f} ms at the median of {len(found)} reads"
+        terminalreporter.write_line(
+            f"{line}, at most {slowest:.0f} ms ({where.split('[')[-1][:-1]})"
+        )
 
 
 def _report_cases(terminalreporter: pytest.TerminalReporter) -> None:

@@ -34,7 +34,7 @@ use crate::py::list_emitter::GcPause;
 use crate::py::reader_errors::exception;
 
 /// How often Ctrl-C is looked for.
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(20);
 
 type Pair<'py> = (Bound<'py, PyCapsule>, Bound<'py, PyCapsule>);
 

@@ -67,7 +67,7 @@ impl Dataset {
     pub fn num_rows(&self) -> Result<Option<u64>> {
         let mut total = 0;
         for file in self.files.iter() {
-            match self.format.num_rows(file)? {
+            match self.format.num_rows(file, &self.scan)? {
                 Some(rows) => total += rows,
                 None => return Ok(None),
             }
@@ -153,6 +153,7 @@ impl Reader {
     pub fn close(&mut self) {
         self.source = None;
         self.done = true;
+        self.dataset.scan.buffers.clear();
     }
 
     fn open_next(&mut self) -> Result<bool> {

@@ -1,27 +1,41 @@
 //! Files mapped into memory.
 #![allow(unsafe_code)]
 
+use std::io::{ErrorKind, Read, Write};
+
 use bytes::Bytes;
 use memmap2::Mmap;
 
 use crate::compression;
 use crate::error::{ReadError, Result};
-use crate::scan::Progress;
+use crate::scan::{Progress, Scan};
 use crate::source::Source;
+
+const PIECE: usize = 1 << 20;
 
 /// The bytes of a file, without a copy; of a compressed one, of a temporary file with its content.
 ///
 /// A file that is made shorter while it is mapped ends the process when what is gone is touched: as with
 /// every memory map. A file that is replaced or deleted stays as it was.
-pub fn map(source: &Source) -> Result<Bytes> {
+pub fn map(source: &Source, scan: &Scan) -> Result<Bytes> {
     let file = source.open()?;
     let in_file = |error| ReadError::io(error).in_file(source.path());
     let head = read_head(source)?;
     let file = if compression::detect(&head).is_some() {
         let mut content = tempfile::tempfile().map_err(in_file)?;
         let mut input = source.input(&std::sync::Arc::new(Progress::default()))?;
-        std::io::copy(&mut input, &mut content)
-            .map_err(|error| ReadError::from(error).in_file(source.path()))?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            scan.check()?;
+            match input.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    content.write_all(buffer.get(..count).unwrap_or_default()).map_err(in_file)?
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(ReadError::from(error).in_file(source.path())),
+            }
+        }
         content
     } else {
         file
@@ -36,7 +50,6 @@ pub fn map(source: &Source) -> Result<Bytes> {
 }
 
 fn read_head(source: &Source) -> Result<Vec<u8>> {
-    use std::io::Read;
     let mut head = Vec::with_capacity(compression::HEAD_BYTES as usize);
     source
         .open()?

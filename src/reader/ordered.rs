@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::process;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::error::{Cause, ReadError, Result};
-use crate::scan::Scan;
+use crate::scan::{LOOK_UP, Scan};
 
 /// The result of piece `index`; `None` after the last.
 type Work<T> = dyn Fn(usize) -> Result<Option<T>> + Send + Sync;
@@ -18,6 +17,8 @@ pub struct Ordered<T> {
     work: Arc<Work<T>>,
     scan: Scan,
     next: usize,
+    /// Whether the caller's thread does the first piece: at once, for threads take time to start.
+    at_once: bool,
     threads: Option<Threads<T>>,
     done: bool,
 }
@@ -30,16 +31,18 @@ struct Threads<T> {
 }
 
 impl<T: Send + 'static> Ordered<T> {
-    /// `first` is the number of the first piece that is wanted.
+    /// `first` is the number of the first piece that is wanted; `at_once`: it is soon done.
     pub fn new(
         scan: &Scan,
         first: usize,
+        at_once: bool,
         work: impl Fn(usize) -> Result<Option<T>> + Send + Sync + 'static,
     ) -> Self {
         Ordered {
             work: Arc::new(work),
             scan: scan.clone(),
             next: first,
+            at_once,
             threads: None,
             done: false,
         }
@@ -59,8 +62,7 @@ impl<T: Send + 'static> Ordered<T> {
     }
 
     fn result(&mut self) -> Result<Option<T>> {
-        // The first piece at once, by this thread: threads take time to start.
-        if self.scan.threads < 2 || self.next == 0 {
+        if self.scan.threads < 2 || std::mem::take(&mut self.at_once) {
             self.next += 1;
             return (self.work)(self.next - 1);
         }
@@ -82,7 +84,7 @@ impl<T: Send + 'static> Ordered<T> {
         }
         let Some(result) = threads.waiting.pop_front() else { return Ok(None) };
         loop {
-            match result.recv_timeout(Duration::from_millis(50)) {
+            match result.recv_timeout(LOOK_UP) {
                 Ok(answer) => return answer,
                 Err(RecvTimeoutError::Timeout) => self.scan.check()?,
                 Err(RecvTimeoutError::Disconnected) => {

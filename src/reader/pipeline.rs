@@ -14,14 +14,14 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use crate::buffers::Buffers;
 use crate::error::{Cause, ReadError, Result};
-use crate::scan::{BatchSource, Scan};
+use crate::scan::{BatchSource, LOOK_UP, Scan};
 use crate::source::Input;
 
 /// Says where rows end. Lives on the thread that reads.
@@ -61,12 +61,12 @@ pub struct Block {
     pub index: u64,
     /// Whether nothing follows it.
     pub last: bool,
-    recycle: Option<Sender<Vec<u8>>>,
+    buffers: Option<Arc<Buffers>>,
 }
 
 impl Block {
     pub fn new(data: Vec<u8>) -> Self {
-        Block { length: data.len(), buffer: data, byte: 0, index: 0, last: true, recycle: None }
+        Block { length: data.len(), buffer: data, byte: 0, index: 0, last: true, buffers: None }
     }
 
     pub fn data(&self) -> &[u8] {
@@ -84,11 +84,8 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
-        if let Some(recycle) = &self.recycle
-            && !buffer.is_empty()
-        {
-            // There may be nobody to take it: the pipeline is gone.
-            let _ = recycle.send(buffer);
+        if let Some(buffers) = &self.buffers {
+            buffers.give(buffer);
         }
     }
 }
@@ -285,7 +282,7 @@ impl<T> Threads<T> {
 /// What comes next, or `None` when nothing can come; looks up now and then to see if it should stop.
 fn wait<T>(receiver: &Receiver<T>, scan: &Scan) -> Result<Option<T>> {
     loop {
-        match receiver.recv_timeout(Duration::from_millis(50)) {
+        match receiver.recv_timeout(LOOK_UP) {
             Ok(value) => return Ok(Some(value)),
             Err(RecvTimeoutError::Disconnected) => return Ok(None),
             Err(RecvTimeoutError::Timeout) => scan.check()?,
@@ -325,19 +322,18 @@ struct BlockReader {
     limit: usize,
     max_row: usize,
     error: Option<ReadError>,
-    recycle: Sender<Vec<u8>>,
-    recycled: Receiver<Vec<u8>>,
+    buffers: Arc<Buffers>,
     stop: Option<Arc<AtomicBool>>,
     interrupted: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// The first block is small, so that the first rows come soon.
 const FIRST_BLOCK: usize = 128 << 10;
-const READ: usize = 256 << 10;
+/// Also how much is decompressed at a time: of each piece, the decoder copies a window.
+const READ: usize = 1 << 20;
 
 impl BlockReader {
     fn new(input: Input, head: Vec<u8>, splitter: Box<dyn Splitter>, scan: &Scan) -> Self {
-        let (recycle, recycled) = unbounded();
         BlockReader {
             input: Some(input),
             splitter,
@@ -350,8 +346,7 @@ impl BlockReader {
             limit: scan.block_bytes,
             max_row: scan.max_row_bytes,
             error: None,
-            recycle,
-            recycled,
+            buffers: Arc::clone(&scan.buffers),
             stop: None,
             interrupted: Arc::clone(&scan.interrupted),
         }
@@ -406,7 +401,7 @@ impl BlockReader {
     fn take(&mut self, length: usize) -> Block {
         let length = length.min(self.filled);
         let rest = self.filled - length;
-        let mut next = self.recycled.try_recv().unwrap_or_default();
+        let mut next = self.buffers.take();
         // A buffer that one huge row has grown is not kept for the small ones after it.
         if next.len() > 4 * self.limit.max(rest) {
             next = Vec::new();
@@ -424,7 +419,7 @@ impl BlockReader {
             byte: self.byte,
             index: self.index,
             last: self.input.is_none() && rest == 0 && self.error.is_none(),
-            recycle: Some(self.recycle.clone()),
+            buffers: Some(Arc::clone(&self.buffers)),
         };
         self.byte += length as u64;
         self.index += 1;
@@ -434,6 +429,9 @@ impl BlockReader {
 
     /// Reads until `wanted` bytes are pending. An error waits for the rows that came before it.
     fn fill(&mut self, wanted: usize) -> Result<()> {
+        if self.buffer.is_empty() {
+            self.buffer = self.buffers.take();
+        }
         if self.buffer.len() < wanted {
             self.buffer.resize(wanted, 0);
         }

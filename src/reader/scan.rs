@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+use crate::buffers::Buffers;
 use crate::error::{Cause, ReadError, Result};
 use crate::source::Source;
 
@@ -19,6 +21,9 @@ pub enum Infer {
     /// From all rows of all files, read once before.
     Full,
 }
+
+/// How long a caller waits before it looks for a reason to stop.
+pub const LOOK_UP: Duration = Duration::from_millis(20);
 
 pub type BadFile = Arc<dyn Fn(&ReadError) + Send + Sync>;
 
@@ -39,9 +44,11 @@ pub struct Scan {
     /// A row may not be longer than this.
     pub max_row_bytes: usize,
     pub progress: Arc<Progress>,
+    /// For content: from the look at a file to its rows, and from file to file.
+    pub buffers: Arc<Buffers>,
     /// Told why a file, or what is left of it, is left out; where `None`, damage is an error.
     pub bad_file: Option<BadFile>,
-    /// Asked at least every 50 ms while the caller waits; true stops with [`Cause::Interrupted`].
+    /// Asked at least every [`LOOK_UP`] while the caller waits; true stops with [`Cause::Interrupted`].
     pub interrupted: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -66,6 +73,7 @@ impl Default for Scan {
             block_bytes: 1 << 20,
             max_row_bytes: 256 << 20,
             progress: Arc::default(),
+            buffers: Arc::default(),
             bad_file: None,
             interrupted: Arc::new(|| false),
         }
@@ -155,7 +163,7 @@ pub trait Format: Send + Sync {
     ) -> Result<Box<dyn BatchSource>>;
 
     /// Rows of the file where they can be known without reading it.
-    fn num_rows(&self, _file: &Source) -> Result<Option<u64>> {
+    fn num_rows(&self, _file: &Source, _scan: &Scan) -> Result<Option<u64>> {
         Ok(None)
     }
 }

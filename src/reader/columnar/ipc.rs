@@ -37,7 +37,9 @@ impl Ipc {
 
 impl Format for Ipc {
     fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef> {
-        merged::schema_of(files, scan, |file| Ok(normal::schema(&Content::open(file)?.schema)))
+        merged::schema_of(files, scan, |file| {
+            Ok(normal::schema(&Content::open(file, scan)?.schema))
+        })
     }
 
     fn open(
@@ -47,15 +49,15 @@ impl Format for Ipc {
         given: bool,
         scan: &Scan,
     ) -> Result<Box<dyn BatchSource>> {
-        let content = Content::open(file)?;
+        let content = Content::open(file, scan)?;
         let wanted = project(schema, scan.columns.as_deref())?;
         let conform = Conform::new(&content.schema, schema, &wanted, given)
             .map_err(|error| error.in_file(file.path()))?;
         Ok(Box::new(Batches::new(content, conform, file.clone(), scan)))
     }
 
-    fn num_rows(&self, file: &Source) -> Result<Option<u64>> {
-        let content = Content::open(file)?;
+    fn num_rows(&self, file: &Source, scan: &Scan) -> Result<Option<u64>> {
+        let content = Content::open(file, scan)?;
         Ok(content.damage.is_none().then(|| content.batches.iter().map(|batch| batch.rows).sum()))
     }
 }
@@ -83,10 +85,12 @@ struct Batch {
 const MAGIC: &[u8] = b"ARROW1";
 /// What a batch may decompress to.
 const MAX_BATCH_BYTES: u64 = 1 << 30;
+/// A first batch that has more is decoded by a thread, while the caller looks for Ctrl-C.
+const AT_ONCE_BYTES: usize = 8 << 20;
 
 impl Content {
-    fn open(file: &Source) -> Result<Content> {
-        let bytes = mapped::map(file)?;
+    fn open(file: &Source, scan: &Scan) -> Result<Content> {
+        let bytes = mapped::map(file, scan)?;
         guarded(|| Content::parse(&bytes)).map_err(|error| error.in_file(file.path()))
     }
 
@@ -392,7 +396,9 @@ impl Batches {
             .scan(0, |row, batch| Some(std::mem::replace(row, *row + batch.rows)))
             .collect();
         let progress = Arc::clone(&self.scan.progress);
-        Ordered::new(&self.scan, self.next, move |index| {
+        let first = content.batches.get(self.next);
+        let at_once = self.next == 0 && first.is_none_or(|batch| batch.body.1 < AT_ONCE_BYTES);
+        Ordered::new(&self.scan, self.next, at_once, move |index| {
             let Some(batch) = content.batches.get(index) else { return Ok(None) };
             let row = firsts.get(index).copied().unwrap_or(0);
             let decoded = guarded(|| {

@@ -8,12 +8,11 @@
 use std::collections::VecDeque;
 use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use arrow_array::ArrayRef;
 
 use crate::error::{ReadError, Result};
-use crate::scan::Scan;
+use crate::scan::{LOOK_UP, Scan};
 
 /// Decodes one column in order.
 pub trait Lane: Send {
@@ -99,7 +98,7 @@ impl Lanes {
         self.start()?;
         let mut state = lock(&self.shared.state);
         while !state.lanes.iter().all(|slot| !slot.ready.is_empty() || slot.done) {
-            let waited = self.shared.ready.wait_timeout(state, Duration::from_millis(50));
+            let waited = self.shared.ready.wait_timeout(state, LOOK_UP);
             let (next, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = next;
             if timeout.timed_out() {

@@ -16,6 +16,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
+use crate::buffers::{Buffers, Lent};
 use crate::columnar::conform::{Conform, project};
 use crate::columnar::lanes::{Lane, Lanes, Step};
 use crate::columnar::pages::Groups;
@@ -59,8 +60,8 @@ impl Format for Parquet {
         Ok(Box::new(Batches::new(data, metadata, conform, file.clone(), scan)))
     }
 
-    fn num_rows(&self, file: &Source) -> Result<Option<u64>> {
-        let (_, metadata) = open(file, &Scan::default())?;
+    fn num_rows(&self, file: &Source, scan: &Scan) -> Result<Option<u64>> {
+        let (_, metadata) = open(file, scan)?;
         let rows = metadata.metadata().file_metadata().num_rows();
         Ok(u64::try_from(rows).ok())
     }
@@ -68,7 +69,7 @@ impl Format for Parquet {
 
 fn open(file: &Source, scan: &Scan) -> Result<(Data, ArrowReaderMetadata)> {
     let opened = || {
-        let data = Data::open(file, &scan.progress)?;
+        let data = Data::open(file, scan)?;
         let options = ArrowReaderOptions::new();
         let metadata = ArrowReaderMetadata::load(&data, options).map_err(from_parquet)?;
         Ok((data, metadata))
@@ -90,28 +91,40 @@ fn from_parquet(error: ParquetError) -> ReadError {
 /// The bytes of a file, read by position: any number of decoders may read at once.
 #[derive(Clone)]
 enum Data {
-    File(Arc<File>, u64, Arc<Progress>),
+    File(Arc<Opened>),
     Mapped(Bytes),
 }
 
+struct Opened {
+    file: File,
+    length: u64,
+    progress: Arc<Progress>,
+    buffers: Arc<Buffers>,
+}
+
 impl Data {
-    fn open(source: &Source, progress: &Arc<Progress>) -> Result<Self> {
+    fn open(source: &Source, scan: &Scan) -> Result<Self> {
         let file = source.open()?;
         let length = file.metadata().map_err(ReadError::io)?.len();
-        let data = Data::File(Arc::new(file), length, Arc::clone(progress));
+        let data = Data::File(Arc::new(Opened {
+            file,
+            length,
+            progress: Arc::clone(&scan.progress),
+            buffers: Arc::clone(&scan.buffers),
+        }));
         let mut head = [0; compression::HEAD_BYTES as usize];
         let count = data.read_at(0, &mut head).map_err(ReadError::io)?;
         match compression::detect(head.get(..count).unwrap_or_default()) {
             None => Ok(data),
-            Some(_) => mapped::map(source).map(Data::Mapped),
+            Some(_) => mapped::map(source, scan).map(Data::Mapped),
         }
     }
 
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Data::File(file, _, progress) => {
-                let count = read_file_at(file, position, buffer)?;
-                progress.add(count as u64);
+            Data::File(opened) => {
+                let count = read_file_at(&opened.file, position, buffer)?;
+                opened.progress.add(count as u64);
                 Ok(count)
             }
             Data::Mapped(bytes) => {
@@ -138,7 +151,7 @@ fn read_file_at(file: &File, position: u64, buffer: &mut [u8]) -> io::Result<usi
 impl Length for Data {
     fn len(&self) -> u64 {
         match self {
-            Data::File(_, length, _) => *length,
+            Data::File(opened) => opened.length,
             Data::Mapped(bytes) => bytes.len() as u64,
         }
     }
@@ -159,9 +172,16 @@ impl ChunkReader for Data {
                 self.len()
             )));
         }
-        let mut buffer = vec![0; length];
-        DataReader { data: self.clone(), position: start }.read_exact(&mut buffer)?;
-        Ok(buffer.into())
+        let opened = match self {
+            Data::File(opened) => opened,
+            Data::Mapped(bytes) => {
+                let start = usize::try_from(start).unwrap_or(usize::MAX);
+                return Ok(bytes.slice(start..start + length));
+            }
+        };
+        let mut reader = DataReader { data: self.clone(), position: start };
+        let page = Lent::filled(&opened.buffers, length, |page| reader.read_exact(page))?;
+        Ok(Bytes::from_owner(page))
     }
 }
 

@@ -12,6 +12,8 @@ use crate::scan::Scan;
 use crate::source::Input;
 
 const STEP: usize = 256 << 10;
+/// Of a long row this much is read between two looks for a reason to stop.
+pub(super) const MOST: usize = 16 << 20;
 
 /// Content that can be looked at before it is read.
 pub(super) struct Ahead {
@@ -192,7 +194,7 @@ impl Reading<'_> {
                 return Err(ReadError::too_large(format!("a row is longer than {limit} MB"))
                     .at_byte(self.bytes));
             }
-            self.ahead.more(STEP.max(length));
+            self.ahead.more(STEP.max(length).min(MOST));
         }
     }
 
@@ -220,6 +222,7 @@ impl Reading<'_> {
                 return Ok(None);
             }
             let text = self.options.decode_head(data).map_err(|error| error.at_line(lines + 1))?;
+            self.scan.check()?;
             let mut fields = Fields::default();
             let dialect = &self.options.dialect;
             tokenize(dialect, &text, &mut fields).map_err(|unclosed| {

@@ -144,6 +144,7 @@ impl Csv {
             records.forget(end);
             // Damage is met again, with its place, when the rows before it have been read.
             let (text, damage) = encoding::sound_part(part, self.options.on_error);
+            scan.check()?;
             let whole =
                 tokenize(&self.options.dialect, whole_lines(&text, damage.is_some()), &mut look);
             if last || damage.is_some() || whole.is_err() || look.stopped() {
@@ -161,7 +162,7 @@ impl Csv {
                 if missing > scan.max_row_bytes {
                     break;
                 }
-                ahead.more(missing.max(256 << 10));
+                ahead.more(missing.clamp(256 << 10, head::MOST));
             }
         }
         let kinds = used.iter().filter_map(|index| {

@@ -1,0 +1,120 @@
+//! Buffers that are used again: fresh memory is zeroed by the system, page by page, at first use.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
+
+/// Buffers that nobody uses at the moment.
+///
+/// Nobody waits for the lock: a process that is forked while another thread holds it gets fresh buffers.
+#[derive(Debug, Default)]
+pub struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+/// More than this are under way in no pipeline.
+const MOST: usize = 8;
+
+impl Buffers {
+    /// A buffer of some length, with something in it; an empty one where there is none.
+    pub fn take(&self) -> Vec<u8> {
+        self.0.try_lock().ok().and_then(|mut free| free.pop()).unwrap_or_default()
+    }
+
+    pub fn give(&self, buffer: Vec<u8>) {
+        if !buffer.is_empty()
+            && let Ok(mut free) = self.0.try_lock()
+            && free.len() < MOST
+        {
+            free.push(buffer);
+        }
+    }
+
+    /// Frees all of them.
+    pub fn clear(&self) {
+        if let Ok(mut free) = self.0.try_lock() {
+            *free = Vec::new();
+        }
+    }
+}
+
+/// Bytes in one of the buffers, which is given back when they are dropped.
+pub struct Lent {
+    buffer: Vec<u8>,
+    length: usize,
+    buffers: Arc<Buffers>,
+}
+
+impl Lent {
+    /// `length` bytes, to be written by `fill`.
+    pub fn filled<E>(
+        buffers: &Arc<Buffers>,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let mut buffer = buffers.take();
+        if buffer.len() < length {
+            // Not grown: what is in it need not be copied.
+            buffer = vec![0; length.next_multiple_of(64 << 10)];
+        }
+        fill(buffer.get_mut(..length).unwrap_or_default())?;
+        Ok(Lent { buffer, length, buffers: Arc::clone(buffers) })
+    }
+}
+
+impl Deref for Lent {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.buffer.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // One that a huge page has grown is not kept for the small ones after it.
+        if self.buffer.len() <= 4 << 20 {
+            self.buffers.give(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn lent(buffers: &Arc<Buffers>, length: usize) -> Lent {
+        let fill = |bytes: &mut [u8]| {
+            bytes.fill(7);
+            Ok::<_, ()>(())
+        };
+        Lent::filled(buffers, length, fill).unwrap()
+    }
+
+    #[test]
+    fn a_buffer_comes_back() {
+        let buffers = Arc::default();
+        let first = lent(&buffers, 100);
+        assert_eq!(*first, [7; 100]);
+        let place = first.as_ptr();
+        drop(first);
+        let second = lent(&buffers, 10);
+        assert_eq!((second.as_ptr(), second.len()), (place, 10));
+        // Too small for what is wanted now.
+        drop(second);
+        assert_eq!(lent(&buffers, 1 << 20).len(), 1 << 20);
+        buffers.clear();
+        assert!(buffers.take().is_empty());
+    }
+
+    #[test]
+    fn a_huge_buffer_is_not_kept() {
+        let buffers = Arc::default();
+        drop(lent(&buffers, 5 << 20));
+        assert!(buffers.take().is_empty());
+    }
+}

@@ -1,0 +1,104 @@
+"""Ctrl-C while the reader works, whatever it works on: the time until Python has it."""
+
+import gzip
+import json
+import lzma
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import fast_axolotl
+
+pytestmark = pytest.mark.skipif(
+    not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension"
+)
+
+READ = """
+import os, signal, sys, threading, time
+import fast_axolotl, pyarrow
+
+path, threads, wait = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+at = []
+
+def stop():
+    at.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+
+try:
+    threading.Timer(0.15, stop).start()
+    while True:
+        with fast_axolotl.open_dataset(path, num_threads=threads) as reader:
+            for batch in reader:
+                time.sleep(wait)
+except KeyboardInterrupt:
+    print(time.monotonic() - at[0])
+"""
+ROWS = [{"id": i, "text": f"row {i} é " * 30, "tokens": list(range(i % 200))} for i in range(4000)]
+LONG = 100 << 20
+
+
+def write(path: Path) -> None:
+    kind, *packed = path.name.split(".")[1:]
+    if kind in ("parquet", "arrow"):
+        table = pa.concat_tables([pa.Table.from_pylist(ROWS)] * 12).combine_chunks()
+        if kind == "parquet":
+            pq.write_table(table, path)
+        else:
+            # One batch, decompressed at once.
+            with pa.OSFile(str(path), "wb") as sink:
+                options = pa.ipc.IpcWriteOptions(compression="zstd")
+                with pa.ipc.new_file(sink, table.schema, options=options) as out:
+                    out.write_table(table)
+        text = path.read_bytes()
+    elif path.name.startswith("long"):
+        head, tail = {"jsonl": ('{"a": "', '"}\n'), "csv": ('a,b\n1,"', '"\n')}.get(kind, ("", ""))
+        text = head.encode() + b"x" * LONG + tail.encode()
+    elif kind == "json":
+        text = ("[" + ",\n".join(map(json.dumps, ROWS * 12)) + "]").encode()
+    elif kind == "csv":
+        flat = "".join(f'{row["id"]},"{row["text"]}, ""x"""\n' for row in ROWS)
+        text = ("id,text\n" + flat * 30).encode()
+    else:
+        text = "".join(json.dumps(row) + "\n" for row in ROWS).encode() * 12
+    if packed:
+        compress = {
+            "gz": lambda text: gzip.compress(text, 1),
+            "xz": lambda text: lzma.compress(text, preset=0),
+            "zst": lambda text: pa.compress(text, "zstd", asbytes=True),
+        }
+        text = compress[packed[0]](text)
+    path.write_bytes(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a.jsonl", "a.json", "a.csv", "a.txt", "a.parquet", "a.arrow"),
+        *("a.jsonl.gz", "a.jsonl.zst", "a.jsonl.xz", "a.parquet.gz", "a.arrow.gz"),
+        *("long.jsonl", "long.csv", "long.txt"),
+        "waiting.jsonl",
+    ],
+)
+def test_ctrl_c_comes_soon(
+    tmp_path: Path, name: str, record_property: Callable[[str, float], None]
+) -> None:
+    write(tmp_path / name)
+    wait = "0.02" if name.startswith("waiting") else "0"
+    found = []
+    for threads in ("1", "2"):
+        run = subprocess.run(
+            [sys.executable, "-c", READ, str(tmp_path / name), threads, wait],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        found.append(float(run.stdout or "inf"))
+        assert found[-1] < 5, run.stderr
+    # A tenth of a second where a core is free, which is no business of a test.
+    record_property("ctrl_c", 1e3 * max(found))
