@@ -100,6 +100,8 @@ def test_nodes_share_the_rows(path: Path, world: int) -> None:
     assert sorted(ids) == list(range(ROWS))
 
 
+# Three workers, also where there are fewer processors.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_workers_share_the_rows(path: Path, workers: int) -> None:
     torch = pytest.importorskip("torch")
