@@ -153,9 +153,10 @@ mod _core {
         dispatch::reset(index)
     }
 
-    /// Make the next call of a function panic in Rust; for tests.
+    /// Make the next call of a function panic in Rust, or (None) the next that a `front` answers; for
+    /// tests.
     #[pyfunction]
-    fn dispatch_plant_panic(index: usize) -> PyResult<()> {
+    fn dispatch_plant_panic(index: Option<usize>) -> PyResult<()> {
         dispatch::plant_panic(index)
     }
 

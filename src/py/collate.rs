@@ -16,7 +16,7 @@ use crate::py::integer_buffer::{IntegerBuffer, Scratch};
 use crate::py::list_emitter::{GcPause, Items, NewList};
 use crate::py::pack::{ENDS, label_pad_default, pack_lists};
 use crate::py::rows::{TokenRows, ndarray};
-use crate::py::small_ints::{small_int, write_small_ints};
+use crate::py::small_ints::{Known, small_int, write_small_ints};
 
 /// A tensor of int64 with memory of its own, on its way.
 struct NewTensor<'py> {
@@ -64,6 +64,11 @@ impl<'py> NewTensor<'py> {
         self.fresh.as_mut_slice()
     }
 
+    /// Row `i` of as many elements as `width`; none where there is no such row.
+    fn row(&mut self, i: usize, width: usize) -> &mut [i64] {
+        self.elements().get_mut(i * width..(i + 1) * width).unwrap_or_default()
+    }
+
     fn finish(self) -> Bound<'py, PyAny> {
         self.tensor
     }
@@ -85,7 +90,7 @@ pub fn int64_tensor<'py>(values: &Bound<'py, PyAny>) -> Result<Option<Bound<'py,
     };
     // Python code may have run since.
     let items = list_items(values.as_borrowed()).filter(|now| now.len() == items.len());
-    match items.and_then(|items| write_ints(py, items, 1, target.elements())) {
+    match items.and_then(|items| write_ints(py, items, 1, target.elements(), None)) {
         Some(_) => Ok(Some(target.finish())),
         None => Ok(None),
     }
@@ -112,7 +117,8 @@ type Request<'py> = (Bound<'py, PyList>, usize, Option<i64>, bool, bool);
 
 /// Return what `row_tensor` does of several columns with as many rows; None where it does of one.
 ///
-/// They are written row by row: the ints of one column are mostly those of another, and still at hand.
+/// They are written piece by piece: the ints of one column are mostly those of another, and still at
+/// hand.
 #[pyfunction]
 pub fn row_tensors<'py>(
     py: Python<'py>,
@@ -127,23 +133,14 @@ pub fn row_tensors<'py>(
         };
         targets.push(target);
     }
+    let mut used = vec![0; columns.len()];
     for i in 0..count {
-        for ((rows, width, fill, joined, numbered), target) in columns.iter().zip(&mut targets) {
-            let Ok(row) = rows.get_item(i) else {
-                return Ok(None);
-            };
-            let out = target.elements().get_mut(i * width..(i + 1) * width);
-            let Some(out) = out else {
-                return Ok(None);
-            };
-            // Written from the left, and moved where the filling comes first.
-            let written = match joined {
-                true => write_pieces(&row, *numbered, out)?,
-                false => write_piece(&row, 1, out)?.map(|written| written.count),
-            };
-            let Some(used) = written else {
-                return Ok(None);
-            };
+        // Written from the left, and moved where the filling comes first.
+        if write_row(i, &columns, &mut targets, &mut used)?.is_none() {
+            return Ok(None);
+        }
+        for (((_, width, fill, ..), target), &used) in columns.iter().zip(&mut targets).zip(&used) {
+            let out = target.row(i, *width);
             let filling = if right {
                 &mut out[used..]
             } else {
@@ -157,6 +154,82 @@ pub fn row_tensors<'py>(
         }
     }
     Ok(Some(targets.into_iter().map(NewTensor::finish).collect()))
+}
+
+/// Writes row `i` of every column, and how many elements that are; None where one has something odd.
+fn write_row(
+    i: usize,
+    columns: &[Request<'_>],
+    targets: &mut [NewTensor<'_>],
+    used: &mut [usize],
+) -> Result<Option<()>> {
+    used.fill(0);
+    for p in 0.. {
+        let mut first: Option<First<'_>> = None;
+        let mut is_last = true;
+        for (c, column) in columns.iter().enumerate() {
+            let (rows, width, _, is_joined, is_numbered) = column;
+            let Ok(row) = rows.get_item(i) else {
+                return Ok(None);
+            };
+            let piece = match is_joined {
+                false if p == 0 => row,
+                false => continue,
+                true => {
+                    let Ok(pieces) = row.cast_exact::<PyList>() else {
+                        return Ok(None);
+                    };
+                    let Ok(piece) = pieces.get_item(p) else {
+                        continue;
+                    };
+                    is_last &= pieces.len() == p + 1;
+                    piece
+                }
+            };
+            let factor = if *is_numbered { p as i64 + 1 } else { 1 };
+            let (before, target) = targets.split_at_mut(c);
+            let Some(out) = target.first_mut().and_then(|t| t.row(i, *width).get_mut(used[c]..))
+            else {
+                return Ok(None);
+            };
+            let known = first.as_ref().and_then(|first| first.known(i, before.first_mut()?));
+            let Some(written) = write_piece(&piece, factor, out, known)? else {
+                return Ok(None);
+            };
+            let is_list = piece.is_exact_instance_of::<PyList>();
+            // NumPy takes an empty list for one of floats.
+            if *is_joined && ((is_list && written.count == 0) || !written.exact_in_float64) {
+                return Ok(None);
+            }
+            if !is_list {
+                first = None; // NumPy may have run, and whatever it calls
+            } else if c == 0 && factor == 1 && written.are_small {
+                let end = used[c] + written.count;
+                first = Some(First { piece, start: used[c], end, width: *width });
+            }
+            used[c] += written.count;
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(Some(()))
+}
+
+/// A list of the first column, and where its values were written.
+struct First<'py> {
+    piece: Bound<'py, PyAny>,
+    start: usize,
+    end: usize,
+    width: usize,
+}
+
+impl First<'_> {
+    fn known<'a>(&'a self, i: usize, target: &'a mut NewTensor<'_>) -> Option<Known<'a>> {
+        let items = list_items(self.piece.as_borrowed())?;
+        let values = target.row(i, self.width).get(self.start..self.end)?;
+        (items.len() == values.len()).then_some(Known { items, values })
+    }
 }
 
 /// Return the rows of `encode_streaming`, without a tokenizer; None where `sequences` are not lists of
@@ -243,6 +316,8 @@ fn are_tokens<'py>(
 /// What was written of a row.
 struct Written {
     count: usize,
+    /// Whether every value was an int of one digit.
+    are_small: bool,
     /// Whether a float64 holds every value: NumPy takes that way where it joins an empty list to an
     /// array.
     exact_in_float64: bool,
@@ -253,45 +328,34 @@ const EXACT_IN_FLOAT64: u64 = 1 << 53;
 /// Small ints have 30 bits; times such a factor they still have less than 53.
 const EXACT_FACTOR: i64 = 1 << 23;
 
-/// Writes the pieces of a row side by side; returns how many elements there are.
-fn write_pieces(row: &Bound<'_, PyAny>, numbered: bool, out: &mut [i64]) -> Result<Option<usize>> {
-    let Ok(pieces) = row.cast_exact::<PyList>() else {
-        return Ok(None);
-    };
-    let mut used = 0;
-    for (i, piece) in pieces.iter().enumerate() {
-        // NumPy takes an empty list for one of floats.
-        if list_items(piece.as_borrowed()).is_some_and(|items| items.len() == 0) {
-            return Ok(None);
-        }
-        let factor = if numbered { i as i64 + 1 } else { 1 };
-        let Some(written) = write_piece(&piece, factor, &mut out[used..])? else {
-            return Ok(None);
-        };
-        if !written.exact_in_float64 {
-            return Ok(None);
-        }
-        used += written.count;
-    }
-    Ok(Some(used))
-}
-
 /// Writes one list or array, times `factor`, to the head of `out`.
-fn write_piece(piece: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result<Option<Written>> {
+fn write_piece(
+    piece: &Bound<'_, PyAny>,
+    factor: i64,
+    out: &mut [i64],
+    known: Option<Known<'_>>,
+) -> Result<Option<Written>> {
     if let Some(items) = list_items(piece.as_borrowed()) {
-        return Ok(write_ints(piece.py(), items, factor, out));
+        return Ok(write_ints(piece.py(), items, factor, out, known));
     }
     write_array(piece, factor, out)
 }
 
 #[inline]
-fn write_ints(py: Python<'_>, items: Items<'_>, factor: i64, out: &mut [i64]) -> Option<Written> {
+fn write_ints(
+    py: Python<'_>,
+    items: Items<'_>,
+    factor: i64,
+    out: &mut [i64],
+    known: Option<Known<'_>>,
+) -> Option<Written> {
     let count = items.len();
     let out = out.get_mut(..count)?;
     let mut are_small = true;
     let mut next = 0;
     loop {
-        next += write_small_ints(items.tail(next), &mut out[next..]);
+        let known = known.map(|known| known.tail(next));
+        next += write_small_ints(items.tail(next), &mut out[next..], known);
         if next == count {
             break;
         }
@@ -301,7 +365,7 @@ fn write_ints(py: Python<'_>, items: Items<'_>, factor: i64, out: &mut [i64]) ->
     }
     multiply(out, factor);
     let exact_in_float64 = (are_small && factor <= EXACT_FACTOR) || are_exact(out);
-    Some(Written { count, exact_in_float64 })
+    Some(Written { count, are_small, exact_in_float64 })
 }
 
 fn write_array(array: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result<Option<Written>> {
@@ -334,7 +398,7 @@ fn write_array(array: &Bound<'_, PyAny>, factor: i64, out: &mut [i64]) -> Result
     }
     multiply(out, factor);
     let exact_in_float64 = !is_wide || are_exact(out);
-    Ok(Some(Written { count: integers.len(), exact_in_float64 }))
+    Ok(Some(Written { count: integers.len(), are_small: false, exact_in_float64 }))
 }
 
 fn multiply(values: &mut [i64], factor: i64) {

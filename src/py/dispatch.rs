@@ -15,7 +15,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 
 use crate::py::arguments::Output;
-use crate::py::fastcall::{Arguments, FUNCTIONS, Function};
+use crate::py::fastcall::{Arguments, FUNCTIONS, Function, planted_panic};
 use crate::py::interpreter;
 use crate::py::list_emitter::Items;
 use crate::py::small_ints::small_int;
@@ -219,9 +219,22 @@ static SLOTS: [Slot; FUNCTIONS.len()] = [const {
 /// How many `dispatch_mode` blocks are alive anywhere: without one, no context is looked at.
 static BLOCKS: AtomicUsize = AtomicUsize::new(0);
 
+/// Whether a panic is planted for the next short call, which then counts as a block.
+static PLANTED_IN_SHORT: AtomicBool = AtomicBool::new(false);
+
 /// Whether a `dispatch_mode` block is open anywhere.
+#[inline(always)]
 pub fn in_a_block() -> bool {
-    BLOCKS.load(Relaxed) != 0
+    BLOCKS.load(Relaxed) != 0 && is_no_planted_panic()
+}
+
+#[cold]
+fn is_no_planted_panic() -> bool {
+    if PLANTED_IN_SHORT.swap(false, Relaxed) {
+        BLOCKS.fetch_sub(1, Relaxed);
+        planted_panic();
+    }
+    true
 }
 
 /// How many threads a call may use that did not ask for a number.
@@ -543,9 +556,15 @@ pub fn push(
     Ok(())
 }
 
-/// Makes the next call of a function panic in Rust (for tests).
-pub fn plant_panic(index: usize) -> PyResult<()> {
-    slot(index)?.state.store(PLANTED, Relaxed);
+/// Makes the next call of a function panic in Rust, or the next short call of an adapter's (for tests).
+pub fn plant_panic(index: Option<usize>) -> PyResult<()> {
+    match index {
+        Some(index) => slot(index)?.state.store(PLANTED, Relaxed),
+        None if PLANTED_IN_SHORT.swap(true, Relaxed) => {}
+        None => {
+            BLOCKS.fetch_add(1, Relaxed);
+        }
+    }
     Ok(())
 }
 

@@ -464,7 +464,7 @@ unsafe fn answer(
 
 #[cold]
 #[allow(clippy::panic)] // what it is for
-fn planted_panic() {
+pub fn planted_panic() {
     panic!("planted by a test");
 }
 

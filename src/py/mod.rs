@@ -21,6 +21,7 @@ pub mod list_emitter;
 pub mod multipack;
 pub mod pack;
 pub mod pad;
+pub mod places;
 pub mod reader;
 pub mod reader_errors;
 pub mod row_text;

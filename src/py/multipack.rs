@@ -4,12 +4,13 @@ use kernels::integers::Integers;
 use kernels::multipack::{self, Bins, Limits};
 use kernels::with_integers;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
+use pyo3::types::{PyBool, PyList, PyTuple};
 
 use crate::error::{Error, Place, Result};
 use crate::py::dispatch::in_a_block;
 use crate::py::integer_buffer::{IntegerBuffer, Scratch, plain_row};
 use crate::py::list_emitter::{GcPause, Items, NewList};
+use crate::py::places::Places;
 use crate::py::small_ints::small_int;
 
 /// From so many sequences on, other threads may run meanwhile.
@@ -40,6 +41,7 @@ fn bins_of_groups<'py>(
     offset: i64,
 ) -> Result<Bound<'py, PyAny>> {
     let groups = first_fit_groups(py, sizes, group_size, limits);
+    let places = Places::new(py, sizes.len().saturating_add(offset.max(0) as usize))?;
     let _pause = GcPause::new(py);
     let mut all = NewList::with_capacity(py, bins_in(&groups))?;
     let mut first = offset;
@@ -49,7 +51,7 @@ fn bins_of_groups<'py>(
         for &count in &bins.counts {
             let mut bin = NewList::with_capacity(py, count as usize)?;
             for &member in members.by_ref().take(count as usize) {
-                bin.push(int(py, first.wrapping_add(i64::from(member)))?);
+                places.push(&mut bin, first.wrapping_add(i64::from(member)))?;
             }
             all.push(bin.finish());
         }
@@ -97,14 +99,13 @@ fn bins_in_order<'py>(
 ) -> Result<(Bound<'py, PyAny>, i64, usize)> {
     let ends = &packed.ends;
     let ours = (rank..ends.len()).step_by(ranks);
+    let places = Places::new(py, ends.last().copied().unwrap_or_default())?;
     let _pause = GcPause::new(py);
     let mut all = NewList::with_capacity(py, ours.len())?;
     for i in ours {
         let first = if i == 0 { 0 } else { ends[i - 1] };
         let mut bin = NewList::with_capacity(py, ends[i] - first)?;
-        for place in first..ends[i] {
-            bin.push(int(py, place as i64)?);
-        }
+        places.extend(&mut bin, first, ends[i])?;
         all.push(bin.finish());
     }
     Ok((all.finish(), packed.used, ends.len()))
@@ -194,13 +195,14 @@ fn short_bins<'py>(
     short: &multipack::ShortBins,
     offset: i64,
 ) -> Result<Bound<'py, PyAny>> {
+    let places = Places::new(py, multipack::SHORT)?;
     let _pause = GcPause::new(py);
     let bins = short.bins();
     let mut all = NewList::with_capacity(py, bins.len())?;
     for members in bins {
         let mut bin = NewList::with_capacity(py, members.len())?;
         for &member in members {
-            bin.push(int(py, offset + i64::from(member))?);
+            places.push(&mut bin, offset + i64::from(member))?;
         }
         all.push(bin.finish());
     }
@@ -450,9 +452,4 @@ fn next_fit(sizes: &Sizes, capacity: i64) -> multipack::Sequential {
 
 fn bins_in(groups: &[Bins]) -> usize {
     groups.iter().map(|bins| bins.counts.len()).sum()
-}
-
-fn int(py: Python<'_>, value: i64) -> Result<Bound<'_, PyAny>> {
-    let int: Bound<'_, PyInt> = value.into_pyobject(py).map_err(PyErr::from)?;
-    Ok(int.into_any())
 }

@@ -207,7 +207,7 @@ impl<'py> TokenRows<'py> {
             if items.len() < out.len() {
                 return Err(self.changed(i));
             }
-            j += write_small_ints(items.tail(j), &mut out[j..]);
+            j += write_small_ints(items.tail(j), &mut out[j..], None);
             if let (Some(out), Some(item)) = (out.get_mut(j), items.get(py, j)) {
                 *out = int64(Place::element(self.name, i, j), &item.to_owned())?;
                 j += 1;

@@ -53,11 +53,56 @@ unsafe fn value_at(pointer: *mut ffi::PyObject) -> Option<i64> {
     }
 }
 
+/// Ints of at most one digit, and their values: of a list that was written before.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    pub items: Items<'a>,
+    pub values: &'a [i64],
+}
+
+impl<'a> Known<'a> {
+    /// All but the first `n`.
+    pub fn tail(self, n: usize) -> Self {
+        let values = self.values.get(n..).unwrap_or_default();
+        Known { items: self.items.tail(n), values }
+    }
+
+    fn chunk(&self, i: usize) -> Option<(&'a [*mut ffi::PyObject; LANES], &'a [i64; LANES])> {
+        let (pointers, _) = self.items.pointers().as_chunks();
+        let (values, _) = self.values.as_chunks();
+        Some((pointers.get(i)?, values.get(i)?))
+    }
+}
+
+/// So many ints are looked at at once.
+const LANES: usize = 8;
+
 /// Writes the values of the leading ints of at most one digit to `out`; returns how many there are.
+///
+/// Labels are mostly the very objects of the tokens, and masks the same one throughout: such objects are
+/// not read again. `known` are those that may stand at the same places.
 #[inline]
-pub fn write_small_ints(items: Items<'_>, out: &mut [i64]) -> usize {
+pub fn write_small_ints(items: Items<'_>, out: &mut [i64], known: Option<Known<'_>>) -> usize {
+    let (chunks, _) = items.pointers().as_chunks::<LANES>();
+    let (targets, _) = out.as_chunks_mut::<LANES>();
     let mut written = 0;
-    for (&pointer, target) in items.pointers().iter().zip(out) {
+    for (i, (chunk, target)) in chunks.iter().zip(targets).enumerate() {
+        if let Some((pointers, values)) = known.and_then(|known| known.chunk(i))
+            && chunk[0] == pointers[0]
+            && are_equal(chunk, pointers)
+        {
+            *target = *values;
+        } else {
+            // SAFETY: the items are alive while the view is.
+            let read = unsafe { read_chunk(chunk) };
+            let Some(values) = read else {
+                break;
+            };
+            *target = values;
+        }
+        written += LANES;
+    }
+    for (&pointer, target) in items.tail(written).pointers().iter().zip(&mut out[written..]) {
         // SAFETY: the items are alive while the view is.
         let Some(value) = (unsafe { value_at(pointer) }) else {
             break;
@@ -66,6 +111,31 @@ pub fn write_small_ints(items: Items<'_>, out: &mut [i64]) -> usize {
         written += 1;
     }
     written
+}
+
+/// The values of ints of at most one digit; None where one is something else.
+///
+/// # Safety
+/// The objects are alive.
+#[inline(always)]
+unsafe fn read_chunk(chunk: &[*mut ffi::PyObject; LANES]) -> Option<[i64; LANES]> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if chunk[0] == chunk[1] && are_equal(chunk, &[chunk[0]; LANES]) {
+            return value_at(chunk[0]).map(|value| [value; LANES]);
+        }
+        let mut values = [0; LANES];
+        for (&pointer, value) in chunk.iter().zip(&mut values) {
+            *value = value_at(pointer)?;
+        }
+        Some(values)
+    }
+}
+
+#[inline(always)]
+fn are_equal(one: &[*mut ffi::PyObject; LANES], other: &[*mut ffi::PyObject; LANES]) -> bool {
+    let differing = |i: usize| one[i].addr() ^ other[i].addr();
+    (0..LANES).fold(0, |found, i| found | differing(i)) == 0
 }
 
 /// Refuses an interpreter whose ints are laid out differently.

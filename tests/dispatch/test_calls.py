@@ -265,6 +265,34 @@ class TestPanics:
             THREADS: {"calls": 0},
         }
 
+    @pytest.mark.parametrize("kind", range(len(core.PANICS) if core is not None else 0))
+    def test_what_answers_short_calls_is_quarantined_too(self, kind: int) -> None:
+        asked = []
+
+        def front(args: tuple[Any, ...]) -> int:
+            asked.append(args)
+            raise core.PANICS[kind](f"boom at {args}")
+
+        declare("trial", "for a test")
+        function = register(
+            Function(
+                *("trial", "trial", ("lists",), ("lists",), sum, sum, describe),
+                strict=False,
+                front=front,
+            )
+        )
+        public = dispatched(function)
+        set_mode("rust")
+        assert public([]) == 0  # reads the rules: the next one is asked of `front`
+        with pytest.warns(RuntimeWarning, match="'trial' panicked"):
+            assert public([1, 2]) == 3
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert public([1, 2]) == 3
+        assert asked == [([1, 2],)]
+        assert stats()["trial"][PYTHON] == {"calls": 2}
+        assert stats()["trial"][RUST] == {"calls": 1}
+
 
 class TestAdapters:
     def function(self, **members: Any) -> tuple[Function, Callable[..., Any]]:

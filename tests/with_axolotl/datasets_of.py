@@ -32,6 +32,22 @@ def tokenized(lengths: list[int], trainable: list[bool] | None = None) -> Datase
     return Dataset.from_dict(columns, features=FEATURES)
 
 
+class _Strategy:
+    """A prompt strategy whose prompts are tokenized already."""
+
+    supports_batched = True
+
+    def tokenize_prompt(self, rows: Any) -> dict[str, Any]:
+        return {name: rows[name] for name in FEATURES}
+
+
+def by_axolotl(dataset: Dataset, kind: type[Dataset] | None = None) -> Dataset:
+    """Return a dataset of the class that Axolotl wraps around every dataset, or of one of it."""
+    from axolotl.datasets import TokenizedPromptDataset
+
+    return (kind or TokenizedPromptDataset)(_Strategy(), dataset)  # type: ignore[call-arg]
+
+
 @st.composite
 def token_datasets(draw: st.DrawFn) -> Dataset:
     """Draw a dataset: its lengths, its types, what was done to it before."""
@@ -77,6 +93,7 @@ def contents(value: Any) -> Any:
         return value
     metadata = value._data.table.schema.metadata or {}
     return {
+        "type": type(value),
         "rows": value.with_format("arrow")[:].to_pylist(),
         "features": value.features,
         "schema": str(value._data.table.schema.remove_metadata()),

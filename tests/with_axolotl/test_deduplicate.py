@@ -30,6 +30,7 @@ from datasets import (
     concatenate_datasets,
 )
 from datasets.features.features import Json
+from datasets_of import by_axolotl, tokenized
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -295,6 +296,13 @@ def test_a_subclass_runs_its_own_code() -> None:
 
     table = pa.table({"a": [5, 6, 5]})
     check(Own(table, fingerprint="f" * 16), taken=False)
+
+
+def test_the_class_that_axolotl_wraps_around_rows() -> None:
+    dataset = by_axolotl(tokenized([i % 7 for i in range(40)]))
+    assert type(dataset) is not Dataset
+    check(dataset)
+    check(dataset.filter(lambda row: len(row["input_ids"]) > 2))
 
 
 def test_rows_that_somebody_changed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,20 @@ import datasets
 import numpy as np
 import pytest
 from datasets import Dataset
-from datasets_of import FEATURES, contents, ended, token_datasets, tokenized, with_nulls
+from datasets_of import (
+    FEATURES,
+    by_axolotl,
+    contents,
+    ended,
+    token_datasets,
+    tokenized,
+    with_nulls,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from seams import original, replacement, reset
 
+from fast_axolotl.axolotl.seams.conditions import is_dataset
 from fast_axolotl.dispatch import dispatch_mode
 
 quick = settings(
@@ -195,6 +205,72 @@ def test_no_row_becomes_python(monkeypatch: pytest.MonkeyPatch) -> None:
         packed, _ = replacement("process_datasets_for_packing")(cfg, dropped, None)
     assert count == 2
     assert len(packed) == 1
+
+
+# --- subclasses ------------------------------------------------------------------------------
+
+OPTIONS = {"num_proc": None, "load_from_cache_file": False}
+
+
+@pytest.mark.parametrize("processes", [None, 2])
+def test_the_class_that_axolotl_wraps_around_rows(
+    processes: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [i % 11 for i in range(60)]
+    dataset = by_axolotl(tokenized(rows, [i % 3 > 0 for i in rows]))
+    assert type(dataset) is not Dataset
+    options = {**OPTIONS, "num_proc": processes}
+    cfg = settings_of(sample_packing=True, dataset_num_proc=processes, is_preprocess=True)
+    dropped = agree("drop_outside_range", dataset, 7, 2, False, options)
+    assert dropped[1][0]["type"] is type(dataset)
+    agree("filter_short_sequences", dataset, 2, options)
+    agree("process_datasets_for_packing", cfg, dataset, None)
+    assert_same_lengths(dataset, False)
+    stock_must_not_run(monkeypatch)
+    with dispatch_mode("rust"):
+        kept, _ = replacement("drop_outside_range")(dataset, 7, 2, False, options)
+        kept, _ = replacement("filter_short_sequences")(kept, 2, options)
+        packed, _ = replacement("process_datasets_for_packing")(cfg, kept, None)
+        assert len(replacement("get_dataset_lengths")(kept)) == len(kept) > len(packed) > 0
+
+
+def _own(name: str, calls: list[str]) -> type[Dataset]:
+    """Return a class of Axolotl's with a method of its own."""
+    from axolotl.datasets import TokenizedPromptDataset
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(name)
+        return getattr(Dataset, name)(self, *args, **kwargs)
+
+    def missing(_self: Any, name: str) -> Any:
+        raise AttributeError(name)
+
+    found = missing if name == "__getattr__" else method
+    return type("Own", (TokenizedPromptDataset,), {name: found})
+
+
+@pytest.mark.parametrize("name", ["filter", "__len__", "map", "__getattr__", "on the object"])
+def test_a_subclass_runs_its_own_code(name: str) -> None:
+    rows = tokenized([i % 11 for i in range(60)])
+    calls: list[str] = []
+    assert is_dataset(by_axolotl(rows))
+    assert is_dataset(by_axolotl(rows, _own("another", calls)))
+    if name == "on the object":
+        dataset = by_axolotl(rows)
+        dataset.map = partial(_own("map", calls).map, dataset)  # type: ignore[method-assign]
+    else:
+        dataset = by_axolotl(rows, _own(name, calls))
+    assert not is_dataset(dataset)
+    calls.clear()
+    with dispatch_mode("python"):
+        wanted = original("drop_outside_range")(dataset, 7, 2, False, OPTIONS)
+    count = len(calls)
+    with dispatch_mode("rust"):
+        found = replacement("drop_outside_range")(dataset, 7, 2, False, OPTIONS)
+    assert len(calls) >= 2 * count
+    assert calls or name == "__getattr__"
+    assert contents(found[0]) == contents(wanted[0])
+    assert found[1] == wanted[1]
 
 
 # --- columns for packing ---------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import pytest
 from datasets import Dataset
-from datasets_of import tokenized
+from datasets_of import by_axolotl, tokenized
 from seams import original, replacement, reset
 
 from fast_axolotl.dispatch import dispatch_mode
@@ -68,6 +68,7 @@ DATASETS = {
     "shuffled": lambda: tokenized([i % 11 for i in range(700)]).shuffle(seed=1),
     "selected": lambda: tokenized([i % 11 for i in range(700)]).select(range(3, 611, 2)),
     "sliced": lambda: tokenized([i % 11 for i in range(700)]).select(range(30, 600)),
+    "of Axolotl's class": lambda: by_axolotl(tokenized([i % 11 for i in range(700)])),
     "formatted": lambda: tokenized([1, 2, 3]).with_format("torch", columns=["labels"]),
     "none": lambda: tokenized([1]).select([]),
     "texts": lambda: Dataset.from_dict({"text": ["a", None, "c"], "n": [1.5, 2.5, None]}),

@@ -14,7 +14,6 @@ after one look in this process that `select` agrees.
 import functools
 import hashlib
 import re
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,7 @@ from fast_axolotl.dispatch.policy import RUST, Sizes, threshold
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
 
 from ..patch_map import Implementation, Seam
+from .conditions import is_dataset
 
 Zones = dict[str, tuple[int, str]]
 
@@ -170,9 +170,7 @@ def _are_valid(args: Arguments, kwargs: Keywords) -> bool:
 
 
 def _is_plain_dataset(args: Arguments, kwargs: Keywords) -> bool:
-    dataset, _ = _arguments(args, kwargs)
-    datasets = sys.modules.get("datasets")
-    return datasets is not None and type(dataset) is datasets.Dataset
+    return is_dataset(_arguments(args, kwargs)[0])
 
 
 def _has_a_set(args: Arguments, kwargs: Keywords) -> bool:
@@ -222,7 +220,7 @@ def _are_known_types(args: Arguments, kwargs: Keywords) -> bool:
 
 CONDITIONS = (
     Condition(_are_valid, "these are not its arguments"),
-    Condition(_is_plain_dataset, "the data set is not a plain datasets.Dataset"),
+    Condition(_is_plain_dataset, "the data set overrides something of datasets.Dataset"),
     Condition(_has_a_set, "seen_hashes is not a plain set"),
     Condition(_has_no_format, "the data set has a format that makes other rows than dicts"),
     Condition(_has_rows, "the data set has no rows, or rows without columns"),

@@ -10,18 +10,14 @@ from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.policy import Sizes
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
 
+from .conditions import is_dataset
+
 MODULE = "axolotl.utils.samplers.utils"
 
 
 def is_plain_dataset(dataset: Any) -> bool:
-    """Return whether this is `datasets.Dataset` itself, with rows as Python objects."""
-    from datasets import Dataset
-
-    return (
-        type(dataset) is Dataset
-        and dataset._format_type is None
-        and dataset._format_columns is None
-    )
+    """Return whether this is a dataset of `datasets`, with rows as Python objects."""
+    return is_dataset(dataset) and dataset._format_type is None and dataset._format_columns is None
 
 
 def list_column(table: Any, name: str) -> Any:
@@ -130,7 +126,7 @@ def describe(args: Arguments, kwargs: Keywords) -> Call:
 
 PLAIN = Condition(
     lambda args, kwargs: is_plain_dataset(_dataset(args, kwargs)),
-    "the dataset is not datasets.Dataset itself, or has a format",
+    "the dataset overrides something of datasets.Dataset, or has a format",
 )
 
 SEAMS: tuple[Seam, ...] = (

@@ -11,7 +11,7 @@ from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.policy import Sizes
 from fast_axolotl.dispatch.registry import Arguments, Call, Keywords
 
-from .conditions import taking
+from .conditions import is_dataset, taking
 
 MODULE = "axolotl.utils.data.shared"
 _ROWS_PER_PROCESS = 256
@@ -84,11 +84,9 @@ def _last_the_state(files: list[str]) -> list[str]:
 
 
 def _takes(cfg: Any, dataset: Any, dataset_hash: Any, split: Any) -> bool:  # noqa: ARG001
-    from datasets import Dataset
-
     workers, shards = cfg.dataset_num_proc, cfg.num_dataset_shards_to_save
     return (
-        type(dataset) is Dataset
+        is_dataset(dataset)
         and len(dataset) > 0
         and (workers is None or (type(workers) is int and workers > 0))
         and (shards is None or (type(shards) is int and shards > 0))
