@@ -9,7 +9,9 @@ real one: 1,000 documents into rows of 2,048 tokens. Ours is the dispatched form
 import functools
 import inspect
 import random
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import seam_bench
@@ -37,24 +39,11 @@ def tokenizer_and_text() -> tuple[Any, str]:
     import decimal
     import typing
 
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "with_axolotl"))
+    from tokenizer_of import byte_level_tokenizer
 
     text = "\n".join(map(inspect.getsource, (one, decimal, typing, inspect, random)))
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=4000,
-        special_tokens=["<s>", "</s>", "<pad>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    backend.train_from_iterator([text], trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-    )
-    return tokenizer, text
+    return byte_level_tokenizer([text], 4000), text
 
 
 def documents(text: str, count: int, mean: float) -> list[str]:

@@ -179,6 +179,45 @@ def test_pretraining(features: list[Any], chosen: dict[str, Any], numbered: bool
     compare(PRETRAINING, collator(PRETRAINING, multipack_attn=numbered, **chosen), columns)
 
 
+#: Some of one digit and some of several, each the same object wherever it is drawn.
+SHARED = [*range(300, 340), -5, -(2**40), 2**30 - 1, 2**30, 2**52, 2**53 + 1]
+
+
+@st.composite
+def shared_row(draw: st.DrawFn, large: bool, odd: bool) -> dict[str, Any]:
+    """Draw a row as strategies make them: labels are the very ints of the tokens, masks one int."""
+    length = draw(st.integers(1, 70))
+    places = st.integers(0, len(SHARED) - 1 if large else 39)
+    ids = [SHARED[i] for i in draw(st.lists(places, min_size=length, max_size=length))]
+    masked = draw(st.integers(0, length))
+    labels = [-100] * masked + ids[masked:]
+    mask = [1] * length
+    if draw(st.booleans()):
+        labels[draw(st.integers(0, length - 1))] = draw(st.sampled_from(SHARED[:40]))
+    if draw(st.booleans()):
+        mask[draw(st.integers(0, length - 1))] = draw(st.sampled_from([0, 2**40]))
+    found = {"input_ids": ids, "labels": labels, "attention_mask": mask}
+    if odd:
+        column = found[draw(st.sampled_from(sorted(found)))]
+        column[draw(st.integers(0, length - 1))] = draw(st.sampled_from([True, 2**63, 1.0, None]))
+    names = draw(st.permutations(sorted(found)))
+    return {name: found[name] for name in names}
+
+
+@given(st.data(), st.booleans(), st.sampled_from([False, False, False, True]))
+@settings(max_examples=120, deadline=None)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_columns_that_share_their_ints(data: st.DataObject, large: bool, odd: bool) -> None:
+    rows = data.draw(st.lists(shared_row(large, odd), min_size=1, max_size=4))
+    side = data.draw(st.sampled_from(["right", "left"]))
+    compare(PADDING, collator(PADDING, padding_side=side), rows)
+    compare(BATCH, collator(BATCH, padding_side=side), [rows, rows[::-1]])
+    compare(V2, collator(V2, padding_side=side), [rows, rows[:1]])
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    for numbered in (False, True):
+        compare(PRETRAINING, collator(PRETRAINING, multipack_attn=numbered), columns)
+
+
 # --- what must be taken, and what must not --------------------------------------------------------
 
 
