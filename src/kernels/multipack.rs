@@ -315,8 +315,8 @@ pub fn fits_small(sizes: &mut [i32], capacity: i64, bins: usize) -> bool {
     runs_fit(runs.map(|run| (run[0], run.len())), capacity, bins)
 }
 
-/// Up to so many bins all are looked at, 16 at once.
-const FEW_ROOMS: usize = 4 * WIDTH;
+/// Up to so many bins are looked at one by one.
+const FEW_ROOMS: usize = 64;
 
 /// Whether sequences fit, the longest first: sizes no longer than `capacity`, and how many have each.
 ///
@@ -344,23 +344,48 @@ fn runs_fit(runs: impl Iterator<Item = (i32, usize)>, capacity: i32, bins: usize
             true
         });
     }
-    let mut rooms = [[0; WIDTH]; FEW_ROOMS / WIDTH];
-    rooms.as_flattened_mut()[..bins].fill(capacity + 1);
-    let rooms = &mut rooms[..bins.div_ceil(WIDTH)];
+    let mut rooms = [0; FEW_ROOMS];
+    let rooms = &mut rooms[..bins];
+    rooms.fill(capacity);
+    let mut first = FirstRoom::default();
     runs.all(|(size, mut left)| {
-        for node in &mut *rooms {
-            while let Some(lane) = first_above(node, size) {
-                let taken =
-                    if left == 1 { 1 } else { left.min(((node[lane] - 1) / size) as usize) };
-                put(node, lane, node[lane] - taken as i32 * size);
-                left -= taken;
-                if left == 0 {
-                    return true;
-                }
-            }
+        while left > 0 {
+            let Some(bin) = first.find(rooms, size) else {
+                return false;
+            };
+            let taken = if left == 1 { 1 } else { left.min((rooms[bin] / size) as usize) };
+            rooms[bin] -= taken as i32 * size;
+            left -= taken;
         }
-        false
+        true
     })
+}
+
+/// Finds the first bin with room, for sizes that come in descending order.
+///
+/// The bins before `next` have no more room than `most`: as long as sizes are larger, none of them is
+/// looked at again.
+#[derive(Default)]
+struct FirstRoom {
+    next: usize,
+    most: i32,
+}
+
+impl FirstRoom {
+    #[inline(always)]
+    fn find(&mut self, rooms: &[i32], size: i32) -> Option<usize> {
+        if size <= self.most {
+            *self = FirstRoom::default();
+        }
+        for (bin, &room) in rooms.iter().enumerate().skip(self.next) {
+            if room >= size {
+                self.next = bin;
+                return Some(bin);
+            }
+            self.most = self.most.max(room);
+        }
+        None
+    }
 }
 
 fn fits_by_looking(sizes: &[i64], capacity: i64, bins: usize, wrap: fn(i64) -> i64) -> bool {
@@ -496,14 +521,6 @@ fn first_above(node: &Node, size: i32) -> Option<usize> {
         above |= u32::from(lane > size) << i;
     }
     (above != 0).then(|| above.trailing_zeros() as usize)
-}
-
-/// Writes a lane, and all the others with it: what is read as a whole next need not wait then.
-#[inline(always)]
-fn put(node: &mut Node, lane: usize, value: i32) {
-    for (i, room) in node.iter_mut().enumerate() {
-        *room = if i == lane { value } else { *room };
-    }
 }
 
 #[inline(always)]
