@@ -44,7 +44,7 @@ def start(arguments: list[str], folder: Path, mode: str | None, cache: str) -> N
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=1500,
+        timeout=3000,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
