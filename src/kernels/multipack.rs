@@ -298,7 +298,7 @@ pub fn fits_small(sizes: &mut [i32], capacity: i64, bins: usize) -> bool {
     let capacity = capacity as i32;
     let bins = bins.min(sizes.len());
     let distinct = (longest - smallest) as usize + 1;
-    if sizes.len() >= FEW_ROOMS && distinct <= 2 * sizes.len() {
+    if sizes.len() >= MANY_SIZES && distinct <= 2 * sizes.len() {
         // Counted sooner than sorted.
         let mut counts = vec![0u32; distinct];
         for &size in &*sizes {
@@ -315,8 +315,10 @@ pub fn fits_small(sizes: &mut [i32], capacity: i64, bins: usize) -> bool {
     runs_fit(runs.map(|run| (run[0], run.len())), capacity, bins)
 }
 
+/// From so many sizes on, counting them pays.
+const MANY_SIZES: usize = 64;
 /// Up to so many bins are looked at one by one.
-const FEW_ROOMS: usize = 64;
+const FEW_ROOMS: usize = 128;
 
 /// Whether sequences fit, the longest first: sizes no longer than `capacity`, and how many have each.
 ///
