@@ -1,5 +1,6 @@
-"""Two ranks on one host, as torchrun starts them: the same batches as on stock, one calibration."""
+"""Two ranks on one host, by torchrun and by accelerate: stock's batches, one calibration."""
 
+import copy
 import json
 import os
 import subprocess
@@ -7,33 +8,41 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from test_conformance import COMPARED, HERE, start
 
 RANKS = ("0", "1")
+#: With processes for GPUs, which use the CPU where ACCELERATE_USE_CPU says so.
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node=2"],
+    "accelerate": [
+        *("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"),
+        *("--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"),
+    ],
+}
 CASES = ("alpaca-plugin", "alpaca-workers")
 
 
-def launch(folder: Path, side: str) -> dict[str, Any]:
+def launch(folder: Path, side: str, launcher: str) -> dict[str, Any]:
     """Return rank -> what it made of the cases."""
-    profile = folder / "profile.yaml"
+    profile = folder / f"{launcher}.yaml"
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("FAST_AXOLOTL_")},
         "ACCELERATE_USE_CPU": "1",
         "CONFORMANCE_CALIBRATE": "1",
         "CONFORMANCE_TRACEBACK": "1",
         "FAST_AXOLOTL_PROFILE": str(profile),
-        "HF_HOME": str(folder / f"hf-{side}"),
+        "HF_HOME": str(folder / f"hf-{side}-{launcher}"),
     }
-    out = folder / side
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node=2", str(HERE / "conformance.py"), "TRAIN", str(folder / "in")]
+    out = folder / f"{side}-{launcher}"
+    script = [str(HERE / "conformance.py"), "TRAIN", str(folder / "in"), str(out), side, *CASES]
     done = subprocess.run(
-        [*command, str(out), side, *CASES],
+        [sys.executable, "-m", *LAUNCHERS[launcher], *script],
         env=environment,
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     if side == "stock":
@@ -44,9 +53,22 @@ def launch(folder: Path, side: str) -> dict[str, Any]:
     return {rank: json.loads((out / f"result{rank}.json").read_text()) for rank in RANKS}
 
 
-def test_two_ranks_as_on_stock(tmp_path: Path) -> None:
-    start(["MAKE", str(tmp_path / "in")], tmp_path, None, "hf-make")
-    stock, ours = (launch(tmp_path, side) for side in ("stock", "first"))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("ranks")
+    start(["MAKE", str(found / "in")], found, None, "hf-make")
+    return found
+
+
+@pytest.fixture(scope="module")
+def stock(folder: Path) -> dict[str, Any]:
+    return launch(folder, "stock", "torchrun")
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_ranks_as_on_stock(folder: Path, stock: dict[str, Any], launcher: str) -> None:
+    stock = copy.deepcopy(stock)
+    ours = launch(folder, "first", launcher)
     for case in CASES:
         # The rank that takes the lock makes the dataset, the other loads it: another fingerprint.
         wanted, found = (
