@@ -1,5 +1,7 @@
 """What `datasets` makes of files: its builders, driven as it drives them, without its cache."""
 
+import multiprocessing
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,32 @@ def theirs_json(path: Path, **options: Any) -> pa.Table:
     schema = features.arrow_schema
     tables = [datasets.table.InMemoryTable(table).table for table in tables]
     return pa.concat_tables([table_cast(table, schema) for table in tables])
+
+
+class Apart:
+    """`theirs_json` in a process of its own, which is started again when it dies.
+
+    pyarrow's JSON reader may end the process where blocks are smaller than rows.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    def theirs_json(self, path: Path, **options: Any) -> pa.Table:
+        """Return the rows of a JSON file; raises what `theirs_json` raises, or BrokenExecutor."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        try:
+            return self._pool.submit(theirs_json, path, **options).result()
+        except BrokenExecutor:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
 
 
 def same(ours: pa.Table, expected: pa.Table) -> None:

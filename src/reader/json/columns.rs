@@ -320,6 +320,15 @@ impl Column {
                 values.push(value);
                 Ok(())
             }
+            (Values::Int(values), Number::Float) => {
+                if let Some(value) = whole(cursor, start) {
+                    self.nulls.append_non_null();
+                    values.push(value);
+                    return Ok(());
+                }
+                cursor.at = start;
+                self.append_other(cursor)
+            }
             (Values::Float(values), Number::Float | Number::Int(_)) => {
                 self.nulls.append_non_null();
                 values.push(cursor.float(start)?);
@@ -542,6 +551,18 @@ fn append_ints(values: &mut Vec<i64>, cursor: &mut Cursor<'_>) -> Parsed<bool> {
             _ => return Ok(false),
         }
     }
+}
+
+/// The integer that a number with a point or an exponent is, as in `1e3`: `datasets` casts it.
+#[cold]
+fn whole(cursor: &Cursor<'_>, start: usize) -> Option<i64> {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0; // 2^63
+    let text = cursor.bytes.get(start..cursor.at)?;
+    let value = cursor.float(start).ok()?;
+    // Digits alone are an integer beyond 64 bits.
+    let is_float = text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+    let fits = is_float && value.trunc() == value && (-LIMIT..LIMIT).contains(&value);
+    fits.then_some(value as i64)
 }
 
 fn numbers<T: arrow_array::ArrowPrimitiveType>(

@@ -2,7 +2,7 @@
 //!
 //! The grammar is RapidJSON's, with the flags that pyarrow reads with: RFC 8259, and `NaN`, `Inf` and
 //! `Infinity` as numbers. Where `datasets` reads through ujson (arrays, `Json()` columns), it is that of
-//! ujson: control characters in strings are accepted, lone surrogates are dropped.
+//! ujson: control characters in strings are accepted, and in arrays lone surrogates are dropped.
 
 use super::fault::{Fault, FaultCause, Parsed};
 use super::find;
@@ -16,6 +16,8 @@ pub struct Cursor<'a> {
     pub at: usize,
     /// As ujson does it rather than RapidJSON.
     pub lenient: bool,
+    /// Lone surrogates are dropped, as ujson does; elsewhere that is a loss nobody would be told of.
+    pub drops_surrogates: bool,
 }
 
 /// What a number's text is.
@@ -54,7 +56,7 @@ pub enum Text<'a> {
 
 impl<'a> Cursor<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Cursor { bytes, at: 0, lenient: false }
+        Cursor { bytes, at: 0, lenient: false, drops_surrogates: false }
     }
 
     #[inline(always)]
@@ -363,7 +365,7 @@ impl<'a> Cursor<'a> {
                 return Ok(char::from_u32(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00)));
             }
         }
-        if self.lenient {
+        if self.drops_surrogates {
             return Ok(None);
         }
         self.at -= 6;

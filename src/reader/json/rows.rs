@@ -41,6 +41,7 @@ impl<'a> RowCursor<'a> {
         };
         let mut cursor = Cursor::new(&data[..invalid.unwrap_or(data.len())]);
         cursor.lenient = ujson || layout.is_array();
+        cursor.drops_surrogates = layout.is_array();
         let mut rows =
             RowCursor { cursor, layout, invalid, ended: false, one_a_line: true, has_row: false };
         if is_first {
