@@ -32,7 +32,7 @@ def watch():
     while not done.wait(0.002):
         peak = max(peak, anonymous())
 
-watcher = threading.Thread(target=watch)
+watcher = threading.Thread(target=watch, daemon=True)
 watcher.start()
 rows = sum(batch.num_rows for batch in fast_axolotl.open_dataset(sys.argv[1]))
 done.set()
