@@ -312,6 +312,10 @@ def _with_cold(case: Case, point: Point, times: int) -> Point:
     return point._replace(times={**point.times, THREADS: one * cold[THREADS] / cold[RUST]})
 
 
+# Octaves about a crossing.
+_STEPS = (-1.2, -0.8, -0.4, 0.0, 0.4, 0.8, 1.2)
+
+
 def _refine(
     function: Function, name: str, points: list[Point], grid: Grid, seconds: float, probe: Probe
 ) -> list[Point]:
@@ -324,7 +328,7 @@ def _refine(
         if verdict is None or verdict.kind == "always":
             continue
         cases = []
-        for step in (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5):
+        for step in _STEPS:
             if verdict.kind == "threshold":
                 rows, length = _size_at(points, verdict.feature, verdict.at * 2**step)
             elif verdict.challenger == THREADS and verdict.costs is not None:
@@ -338,7 +342,7 @@ def _refine(
         found = measure.measure(cases, seconds / 2, 4 * grid.floor, probe, grid.rounds + 2)
         added = measure.points(cases, found)
         if _has_threads(function) and grid.cold:
-            added = [_with_cold(case, p, 3 * grid.cold) for case, p in zip(cases, added)]
+            added = [_with_cold(case, p, 2 * grid.cold) for case, p in zip(cases, added)]
         extra += added
     return points + extra
 
