@@ -49,7 +49,7 @@ def theirs_json(path: Path, **options: Any) -> pa.Table:
 class Apart:
     """`theirs_json` in a process of its own, which is started again when it dies.
 
-    pyarrow's JSON reader may end the process where blocks are smaller than rows.
+    pyarrow's JSON reader may end the process, where blocks are smaller than rows and elsewhere.
     """
 
     def __init__(self) -> None:
