@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pandas
 import pyarrow as pa
 import pytest
 from datasets.packaged_modules.csv.csv import Csv, CsvConfig
@@ -15,6 +16,9 @@ from datasets.table import table_cast
 
 import fast_axolotl
 from fast_axolotl.streaming import ReaderError
+
+#: The last one for CPython 3.10: columns of text, floats and empty columns are others there.
+PANDAS_2 = int(pandas.__version__.split(".")[0]) < 3
 
 
 def theirs(builder: str, path: Path, **options: Any) -> pa.Table:
