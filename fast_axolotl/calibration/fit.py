@@ -200,24 +200,24 @@ def threads_pay_from(cells: Iterable[Sequence[Point]]) -> float:
     """
     pairs = []
     for points in cells:
-        fitted = [p for p in points if p.role == FIT and policy.THREADS in p.times]
-        cost = fit_cost(fitted, policy.RUST) if fitted else None
-        for point in points if cost is not None else ():
-            if point.role != AUDIT and policy.THREADS in point.times:
-                assert cost is not None
-                times = {
-                    policy.RUST: point.times[policy.RUST],
-                    policy.THREADS: point.times[policy.THREADS] * (1 + THREADS_MARGIN),
-                }
-                pairs.append(Point(Sizes(cost.at(point.sizes), 0, 0), times))
+        timed = [p for p in points if p.role != AUDIT and policy.THREADS in p.times]
+        fitted = [p for p in timed if p.role == FIT]
+        if not fitted:
+            continue
+        cost = fit_cost(fitted, policy.RUST)
+        for point in timed:
+            threads = point.times[policy.THREADS] * (1 + THREADS_MARGIN)
+            times = {policy.RUST: point.times[policy.RUST], policy.THREADS: threads}
+            pairs.append(Point(Sizes(cost.at(point.sizes), 0, 0), times))
     found = best_threshold(pairs, "rows", policy.RUST, policy.THREADS) if pairs else None
     if found is None or found.above != policy.THREADS:
         return math.inf
-    octaves = []
+    near = []
     for point in pairs:
-        gain = math.log(point.times[policy.THREADS] / point.times[policy.RUST])
-        octaves.append((math.log2(point.sizes.rows / found.at), gain))
-    near = [(x, y) for x, y in octaves if abs(x) <= _NEAR]
+        octave = math.log2(point.sizes.rows / found.at)
+        if abs(octave) <= _NEAR:
+            gain = math.log(point.times[policy.THREADS] / point.times[policy.RUST])
+            near.append((octave, gain))
     return float(found.at * 2.0 ** max(-1.0, min(1.0, _crossing(near))))
 
 

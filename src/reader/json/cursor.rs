@@ -59,6 +59,11 @@ impl<'a> Cursor<'a> {
         Cursor { bytes, at: 0, lenient: false, drops_surrogates: false }
     }
 
+    /// The same for text that `datasets` reads through ujson.
+    pub fn by_ujson(bytes: &'a [u8]) -> Self {
+        Cursor { lenient: true, drops_surrogates: true, ..Cursor::new(bytes) }
+    }
+
     #[inline(always)]
     pub fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()

@@ -84,7 +84,7 @@ impl<R: Read> FieldReader<R> {
 
     fn is_wanted(&self) -> bool {
         let mut key = Vec::new();
-        let mut cursor = Cursor { bytes: &self.key, at: 0, lenient: true, drops_surrogates: true };
+        let mut cursor = Cursor::by_ujson(&self.key);
         cursor.string_into(&mut key).is_ok() && key == self.name.as_bytes()
     }
 

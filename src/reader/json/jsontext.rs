@@ -140,7 +140,7 @@ fn quote(text: &[u8], out: &mut Vec<u8>) {
 /// Whether ujson reads the text, which it does more gladly than others.
 fn is_readable(text: &[u8]) -> bool {
     // Most strings are words, and no word begins as a value does.
-    let mut cursor = Cursor { bytes: text, at: 0, lenient: true, drops_surrogates: true };
+    let mut cursor = Cursor::by_ujson(text);
     read(&mut cursor, 1).is_some() && cursor.next_byte().is_none()
 }
 
@@ -233,8 +233,7 @@ mod tests {
 
     fn encoded(json: &str) -> String {
         let mut out = Vec::new();
-        let mut cursor =
-            Cursor { bytes: json.as_bytes(), at: 0, lenient: true, drops_surrogates: true };
+        let mut cursor = Cursor::by_ujson(json.as_bytes());
         encode(&mut cursor, &mut Vec::new(), &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
