@@ -83,25 +83,7 @@ const LANES: usize = 8;
 /// not read again. `known` are those that may stand at the same places.
 #[inline]
 pub fn write_small_ints(items: Items<'_>, out: &mut [i64], known: Option<Known<'_>>) -> usize {
-    let (chunks, _) = items.pointers().as_chunks::<LANES>();
-    let (targets, _) = out.as_chunks_mut::<LANES>();
-    let mut written = 0;
-    for (i, (chunk, target)) in chunks.iter().zip(targets).enumerate() {
-        if let Some((pointers, values)) = known.and_then(|known| known.chunk(i))
-            && chunk[0] == pointers[0]
-            && are_equal(chunk, pointers)
-        {
-            *target = *values;
-        } else {
-            // SAFETY: the items are alive while the view is.
-            let read = unsafe { read_chunk(chunk) };
-            let Some(values) = read else {
-                break;
-            };
-            *target = values;
-        }
-        written += LANES;
-    }
+    let mut written = known.map_or(0, |known| write_chunks(items, out, known));
     for (&pointer, target) in items.tail(written).pointers().iter().zip(&mut out[written..]) {
         // SAFETY: the items are alive while the view is.
         let Some(value) = (unsafe { value_at(pointer) }) else {
@@ -109,6 +91,30 @@ pub fn write_small_ints(items: Items<'_>, out: &mut [i64], known: Option<Known<'
         };
         *target = value;
         written += 1;
+    }
+    written
+}
+
+/// The same for the leading whole chunks.
+#[inline]
+fn write_chunks(items: Items<'_>, out: &mut [i64], known: Known<'_>) -> usize {
+    let (chunks, _) = items.pointers().as_chunks::<LANES>();
+    let (targets, _) = out.as_chunks_mut::<LANES>();
+    let mut written = 0;
+    for (i, (chunk, target)) in chunks.iter().zip(targets).enumerate() {
+        if let Some((pointers, values)) = known.chunk(i)
+            && chunk[0] == pointers[0]
+            && are_equal(chunk, pointers)
+        {
+            *target = *values;
+        } else {
+            // SAFETY: the items are alive while the view is.
+            let Some(values) = (unsafe { read_chunk(chunk) }) else {
+                break;
+            };
+            *target = values;
+        }
+        written += LANES;
     }
     written
 }
