@@ -360,6 +360,9 @@ def child(name: str, folder: str) -> None:
     module = {"fast-axolotl": "fast_axolotl", "load_dataset": "datasets"}.get(library, library)
     if module != "python":
         __import__(module)
+    if library == "fast-axolotl":
+        # Its reader is imported when first asked for: all libraries have been imported here.
+        import fast_axolotl.streaming  # noqa: F401
     if "as a dataset" in name:
         import datasets  # noqa: F401
     before, peak, done = memory(), 0, threading.Event()

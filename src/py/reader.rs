@@ -136,9 +136,10 @@ pub fn open_files(
     let schema = schema.map(arrow_capsule::import_schema).transpose()?;
     let infer = match infer {
         "first" => Infer::First,
+        "chunk" => Infer::Chunk,
         "full" => Infer::Full,
         other => {
-            let message = format!("infer must be 'first' or 'full', not {other:?}");
+            let message = format!("infer must be 'first', 'chunk' or 'full', not {other:?}");
             return Err(pyo3::exceptions::PyValueError::new_err(message));
         }
     };

@@ -38,5 +38,6 @@ pub mod pipeline;
 pub mod rechunk;
 pub mod scan;
 pub mod serialized;
+mod settled;
 pub mod source;
 pub mod text;

@@ -99,6 +99,8 @@ pub struct Parsed {
     pub lines: u64,
     /// Its place counts from the start of the block.
     pub error: Option<ReadError>,
+    /// An error only if its row, which has been read, is one of those that types are found in.
+    pub unlike: Option<ReadError>,
 }
 
 /// The output for a block, and where the block starts in the content.
@@ -327,8 +329,10 @@ struct BlockReader {
     interrupted: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// The first block is small, so that the first rows come soon.
-const FIRST_BLOCK: usize = 128 << 10;
+/// The first blocks are small, so that the first rows come soon: all threads have their part of them, and
+/// little is read before these are done.
+const FIRST_BLOCK: usize = 256 << 10;
+const FIRST_BLOCKS: u64 = 16;
 /// Also how much is decompressed at a time: of each piece, the decoder copies a window.
 const READ: usize = 1 << 20;
 
@@ -423,7 +427,9 @@ impl BlockReader {
         };
         self.byte += length as u64;
         self.index += 1;
-        self.target = (self.target * 2).min(self.limit);
+        if self.index >= FIRST_BLOCKS {
+            self.target = self.limit;
+        }
         block
     }
 
@@ -471,11 +477,47 @@ pub struct Blocks<P: BlockParser<Output = Parsed>> {
     rows: u64,
     lines: u64,
     error: Option<ReadError>,
+    /// Rows that types are found in, and what is told when they lie behind.
+    typed: Option<(u64, Arc<AtomicBool>)>,
 }
 
 impl<P: BlockParser<Output = Parsed>> Blocks<P> {
     pub fn new(schema: SchemaRef, pipeline: Pipeline<P>) -> Self {
-        Blocks { pipeline, schema, ready: VecDeque::new(), rows: 0, lines: 0, error: None }
+        Blocks {
+            pipeline,
+            schema,
+            ready: VecDeque::new(),
+            rows: 0,
+            lines: 0,
+            error: None,
+            typed: None,
+        }
+    }
+
+    /// Types are found in the first `rows` rows; `passed` is set when they lie behind.
+    pub fn typed_by(mut self, rows: u64, passed: Arc<AtomicBool>) -> Self {
+        self.typed = Some((rows, passed));
+        self
+    }
+
+    /// What a block is found to have, as an error where its row matters.
+    fn check_types(&mut self, parsed: &mut Parsed) {
+        let Some((rows, passed)) = &self.typed else { return };
+        if let Some(unlike) = parsed.unlike.take()
+            && let Some(row) = unlike.place.row
+            && self.rows + row < *rows
+        {
+            parsed.error = Some(unlike);
+            let mut left = usize::try_from(row).unwrap_or(usize::MAX);
+            for batch in &mut parsed.batches {
+                *batch = batch.slice(0, left.min(batch.num_rows()));
+                left -= batch.num_rows();
+            }
+        }
+        let read: u64 = parsed.batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        if self.rows + read >= *rows {
+            passed.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -494,9 +536,10 @@ impl<P: BlockParser<Output = Parsed>> BatchSource for Blocks<P> {
             if let Some(error) = self.error.take() {
                 return Err(error);
             }
-            let Some(Located { output: parsed, byte }) = self.pipeline.next_output()? else {
+            let Some(Located { output: mut parsed, byte }) = self.pipeline.next_output()? else {
                 return Ok(None);
             };
+            self.check_types(&mut parsed);
             if let Some(mut error) = parsed.error {
                 error.rebase(self.rows, self.lines, byte);
                 self.error = Some(error.in_file(&self.pipeline.file));

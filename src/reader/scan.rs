@@ -15,9 +15,12 @@ use crate::source::Source;
 /// How types are found where the file does not say them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Infer {
-    /// From the head of the first file; a later row that contradicts is an error ([`ReadError::late`]).
+    /// From the head of the first file, as soon as its types have settled; a later row that contradicts is
+    /// an error ([`ReadError::late`]).
     #[default]
     First,
+    /// From as much of the first file as `datasets` reads at first.
+    Chunk,
     /// From all rows of all files, read once before.
     Full,
 }

@@ -24,7 +24,7 @@ pub fn schema_of(
             (Some(known), Err(ReadError { cause: Cause::Damaged(_), .. })) => return Ok(known),
             (Some(_), Err(error)) => return Err(error),
         });
-        if scan.infer == Infer::First {
+        if scan.infer != Infer::Full {
             break;
         }
     }

@@ -1,6 +1,8 @@
 //! Types of columns from their texts, as pandas finds them and `datasets` goes on with them.
 
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arrow_schema::DataType;
 
@@ -54,6 +56,8 @@ pub(super) struct Guess {
     big_ints: bool,
     /// Nothing that comes can make it anything but text.
     text: bool,
+    /// There was a value that isn't missing.
+    told: bool,
 }
 
 impl Default for Guess {
@@ -70,6 +74,7 @@ impl Default for Guess {
             bools: true,
             big_ints: true,
             text: false,
+            told: false,
         }
     }
 }
@@ -113,6 +118,7 @@ impl Guess {
     }
 
     fn value(&mut self, text: &[u8], words: &Words) {
+        self.told = true;
         let int = numbers::int64(text);
         let negative = text.iter().find(|byte| !numbers::is_space(**byte)) == Some(&b'-');
         self.minus |= negative;
@@ -157,11 +163,21 @@ impl Guess {
         self.minus |= later.minus;
         self.over_i64 |= later.over_i64;
         self.missing |= later.missing;
+        self.told |= later.told;
         self.floats &= later.floats;
         self.whole &= later.whole;
         self.bools &= later.bools;
         self.big_ints &= later.big_ints;
         self.text = self.text || (!self.floats && !self.bools && self.int == Some(NotInt::Invalid));
+    }
+
+    /// Whether there was enough to tell the type from: a value, and no int beyond 64 bits.
+    pub fn is_known(&self) -> bool {
+        match self.kind() {
+            Kind::Int64 | Kind::Float64 | Kind::Bool => self.told,
+            Kind::Text => self.text,
+            Kind::Null | Kind::UInt64 | Kind::LiteralText => false,
+        }
     }
 
     /// The type that pandas gives a column that has just these rows.
@@ -223,6 +239,66 @@ fn is_big_int(text: &[u8]) -> bool {
     let text = text.trim_ascii();
     let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// What columns were found to be where a look at the first rows ended before all that `datasets` finds
+/// types in.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub guesses: Vec<Guess>,
+    /// Rows that `datasets` finds types in; whether they have all been read.
+    pub rows: u64,
+    pub passed: Arc<AtomicBool>,
+    /// Bytes that were looked at.
+    pub looked: u64,
+}
+
+/// A row that makes another type of a column.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unlike {
+    pub row: u64,
+    pub column: usize,
+    pub was: Kind,
+    pub is: Kind,
+}
+
+impl Head {
+    /// The same for another pass over the file.
+    pub fn again(self) -> Head {
+        Head { passed: Arc::default(), ..self }
+    }
+
+    /// The first row of a part of the file with which one of the columns that are `used` would be
+    /// something else. `look` looks at so many rows of the part.
+    ///
+    /// Guesses only add up: where each part by itself leaves the kinds as they are, all together do.
+    pub fn unlike(
+        &self,
+        used: impl Fn(usize) -> bool,
+        look: impl Fn(u64) -> (Vec<Guess>, u64),
+    ) -> Option<Unlike> {
+        let changed = |found: &[Guess]| {
+            self.guesses.iter().zip(found).enumerate().filter(|(column, _)| used(*column)).find_map(
+                |(column, (guess, later))| {
+                    let mut all = guess.clone();
+                    all.merge(later);
+                    let (was, is) = (guess.kind(), all.kind());
+                    (was != is).then_some((column, was, is))
+                },
+            )
+        };
+        let (all, rows) = look(u64::MAX);
+        let (mut column, mut was, mut is) = changed(&all)?;
+        let (mut agreeing, mut differing) = (0, rows);
+        while agreeing + 1 < differing {
+            let middle = agreeing + (differing - agreeing) / 2;
+            match changed(&look(middle).0) {
+                Some(change) => ((column, was, is), differing) = (change, middle),
+                None => agreeing = middle,
+            }
+        }
+        Some(Unlike { row: differing.saturating_sub(1), column, was, is })
+    }
 }
 
 /// Looks at fields until it has seen enough rows.

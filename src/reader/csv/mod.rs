@@ -1,7 +1,8 @@
 //! CSV and TSV files, with the rules of `pandas.read_csv`, which `datasets` reads them with.
 //!
 //! - Types come from the first rows of the first file (as many as `datasets` takes at a time,
-//!   `chunksize`): they are those that pandas finds there, and those of the dataset. Later rows are read as
+//!   `chunksize`; from fewer, if they settle, and the others are checked while they are read): they are
+//!   those that pandas finds there, and those of the dataset. Later rows are read as
 //!   these types: a missing value is null, whole floats count as integers, anything else that does not fit
 //!   is an error. With [`Infer::Full`] all rows of all files are looked at first, and a type that some
 //!   row does not fit gives way to one that fits all.
@@ -23,8 +24,9 @@ mod split;
 mod tokenize;
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -34,12 +36,13 @@ use crate::kept::Shelf;
 use crate::options::Options;
 use crate::pipeline::{Block, BlockParser, Blocks, Parsed, Pipeline, Splitter};
 use crate::scan::{BatchSource, Format, Infer, Scan};
+use crate::settled::Settled;
 use crate::source::{Input, Source};
 use crate::text::encoding::{self, OnError};
 use columns::{Build, Layout, Sizes, Target};
 use dialect::Dialect;
 use head::{Ahead, Prelude};
-use infer::{Guess, Kind, Look, Words};
+use infer::{Guess, Head, Kind, Look, Words};
 use options::{CsvOptions, UseColumns};
 use split::Records;
 use tokenize::tokenize;
@@ -50,6 +53,8 @@ pub struct Csv {
     options: CsvOptions,
     /// A compressed file whose head was looked at to infer the schema: it need not be decompressed again.
     opened: Shelf<(Prelude, Input)>,
+    /// The file whose types settled early, and what was seen of it.
+    head: OnceLock<(PathBuf, Arc<Head>)>,
 }
 
 /// Names and kinds of the columns of a dataset.
@@ -68,7 +73,7 @@ impl Csv {
     fn separated_by(separator: u8, mut options: Options) -> Result<Self> {
         let csv = CsvOptions::new(&mut options, separator)?;
         options.finish("csv")?;
-        Ok(Csv { options: csv, opened: Shelf::new() })
+        Ok(Csv { options: csv, opened: Shelf::new(), head: OnceLock::new() })
     }
 
     fn start(&self, file: &Source, scan: &Scan) -> Result<(Prelude, Input, Ahead)> {
@@ -115,7 +120,9 @@ impl Csv {
     }
 
     /// Kinds from the head of a file, which stays open if it is compressed and its head isn't long.
-    fn look(&self, file: &Source, scan: &Scan) -> Result<Kinds> {
+    ///
+    /// `may_settle`: whether the look may end before what `datasets` reads at first.
+    fn look(&self, file: &Source, scan: &Scan, may_settle: bool) -> Result<Kinds> {
         const KEPT: usize = 24 << 20;
         let read_before = scan.progress.bytes.load(Ordering::Relaxed);
         let (prelude, input, mut ahead) = self.start(file, scan)?;
@@ -126,6 +133,8 @@ impl Csv {
         let mut look = Look::new(prelude.names.len(), width, words, self.options.skip_long, rows);
         let mut records = Records::new(&self.options.dialect);
         let mut looked = 0;
+        let may_settle = may_settle && self.options.may_settle && scan.infer == Infer::First;
+        let (mut settled, mut total) = (Settled::new(), 0);
         let mut keep = input.compression.is_some();
         while !look.is_done() {
             scan.check()?;
@@ -151,6 +160,22 @@ impl Csv {
                 break;
             }
             looked += end;
+            total += end as u64;
+            if may_settle {
+                let of_used = || used.iter().filter_map(|index| look.guesses.get(*index));
+                let kinds: Vec<_> = of_used().map(Guess::kind).collect();
+                let known = of_used().all(Guess::is_known);
+                if settled.is_enough(look.rows, total, kinds, known) {
+                    let head = Head {
+                        guesses: look.guesses.clone(),
+                        rows,
+                        passed: Arc::new(AtomicBool::new(false)),
+                        looked: total,
+                    };
+                    let _ = self.head.set((file.path().to_owned(), Arc::new(head)));
+                    break;
+                }
+            }
             keep = keep && looked < KEPT;
             if !keep {
                 ahead.skip(looked);
@@ -355,14 +380,14 @@ impl Format for Csv {
         let Some((first, others)) = files.split_first() else {
             return Err(ReadError::request("no file to infer a schema from"));
         };
-        let mut kinds = self.look(first, scan)?;
+        let mut kinds = self.look(first, scan, true)?;
         // Without a row, the next file that has some says what the columns are.
         for file in others {
             if kinds.iter().any(|(_, kind)| *kind != Kind::Null) {
                 break;
             }
             let opened = self.opened.take(first.path());
-            kinds = merge_kinds(kinds, self.look(file, scan)?);
+            kinds = merge_kinds(kinds, self.look(file, scan, false)?);
             if let Some(opened) = opened {
                 self.opened.put(first.path(), opened);
             }
@@ -403,7 +428,12 @@ impl Format for Csv {
             .layout(&prelude.names, schema, given, scan)
             .map_err(|error| error.in_file(file.path()))?;
         let schema = Arc::clone(&layout.schema);
+        let head = self.head.get().filter(|(path, _)| !given && path == file.path());
+        // Each pass over the rows is checked.
+        let head = head.map(|(_, head)| Head::clone(head)).map(|head| head.again());
+        let typed = head.as_ref().map(|head| (head.rows, Arc::clone(&head.passed)));
         let parser = Parse {
+            head,
             dialect: self.options.dialect.clone(),
             on_error: self.options.on_error,
             layout,
@@ -412,7 +442,10 @@ impl Format for Csv {
         };
         let splitter = Box::new(Split::new(&self.options.dialect, scan.batch_size));
         let pipeline = Pipeline::new(file.path(), input, Vec::new(), splitter, parser, scan);
-        let blocks = Blocks::new(schema, pipeline);
+        let mut blocks = Blocks::new(schema, pipeline);
+        if let Some((rows, passed)) = typed {
+            blocks = blocks.typed_by(rows, passed);
+        }
         Ok(match self.options.max_rows {
             None => Box::new(blocks),
             Some(left) => Box::new(Limit { blocks: Some(Box::new(blocks)), left }),
@@ -499,6 +532,8 @@ impl Splitter for Split {
 }
 
 struct Parse {
+    /// Where the types rest on a part of the rows that `datasets` finds them in.
+    head: Option<Head>,
     dialect: Dialect,
     on_error: OnError,
     layout: Layout,
@@ -536,7 +571,44 @@ impl BlockParser for Parse {
             error.rebase(0, self.lines_before, self.bytes_before);
             error
         });
-        Parsed { batches, lines, error }
+        let mut unlike = self.unlike(&block, text).filter(|error| error.place.row < Some(rows));
+        if let Some(error) = &mut unlike {
+            error.rebase(0, self.lines_before, self.bytes_before);
+        }
+        Parsed { batches, lines, error, unlike }
+    }
+}
+
+impl Parse {
+    /// A row with which a column would be something else, had it been looked at.
+    fn unlike(&self, block: &Block, text: &str) -> Option<ReadError> {
+        let head = self.head.as_ref()?;
+        let behind = block.byte + block.data().len() as u64 > head.looked;
+        if !behind || head.passed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let layout = &self.layout;
+        let width = layout.most_fields.unwrap_or(usize::MAX);
+        let look = |rows| {
+            let columns = layout.columns.len();
+            let mut look = Look::new(columns, width, &layout.words, layout.skip_long, rows);
+            // What is damaged is met by whoever parses it.
+            let _ = tokenize(&self.dialect, text, &mut look);
+            (look.guesses, look.rows)
+        };
+        let used = |column| layout.columns.get(column).is_some_and(Option::is_some);
+        let unlike = head.unlike(used, look)?;
+        let message = format!(
+            "with this row the column is {}, not {}",
+            unlike.is.data_type(),
+            unlike.was.data_type()
+        );
+        let error = ReadError::late(message).at_row(unlike.row);
+        let target = layout.columns.get(unlike.column).and_then(Option::as_ref);
+        Some(match target {
+            Some(target) => error.in_column(&target.name),
+            None => error,
+        })
     }
 }
 

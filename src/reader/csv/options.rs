@@ -33,6 +33,8 @@ pub(super) struct CsvOptions {
     pub max_rows: Option<u64>,
     /// Types come from so many rows at the head of the first file.
     pub chunk_rows: u64,
+    /// Whether a look may end before that: it was not asked for.
+    pub may_settle: bool,
     /// Rows with too many fields are left out.
     pub skip_long: bool,
     pub encoding: Encoding,
@@ -99,6 +101,7 @@ impl CsvOptions {
         let names = names(options)?;
         let header = header(options, names.is_some())?;
         let (encoding, on_error) = encoding::from_options(options)?;
+        let chunk_rows = options.take_usize("chunksize")?;
         Ok(CsvOptions {
             dialect: dialect(options, separator)?,
             words: words(options)?,
@@ -107,7 +110,8 @@ impl CsvOptions {
             use_columns: use_columns(options)?,
             skip_rows: skip_rows(options)?,
             max_rows: options.take_usize("nrows")?.map(|rows| rows as u64),
-            chunk_rows: options.take_usize("chunksize")?.unwrap_or(10_000).max(1) as u64,
+            may_settle: chunk_rows.is_none(),
+            chunk_rows: chunk_rows.unwrap_or(10_000).max(1) as u64,
             skip_long: on_bad_lines(options)?,
             encoding,
             on_error,

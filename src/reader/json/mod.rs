@@ -5,17 +5,19 @@ mod cursor;
 mod fault;
 mod field;
 mod find;
+mod head;
 mod jsontext;
 mod rows;
 mod shape;
 mod split;
 mod timestamp;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 
 use crate::compression::Compression;
 use crate::error::{Cause, ReadError, Result};
@@ -23,10 +25,12 @@ use crate::kept::{Recording, Shelf};
 use crate::options::Options;
 use crate::pipeline::{Blocks, Pipeline};
 use crate::scan::{BatchSource, Format, Infer, Scan};
+use crate::settled::Settled;
 use crate::source::{Input, Source};
 use crate::text::encoding::{self, Encoding, OnError};
 
 use field::FieldReader;
+use head::Head;
 use rows::{Looker, Plan, RowParser, Seen};
 use shape::Rows;
 use split::{Layout, Splitter};
@@ -41,12 +45,16 @@ const CHUNK_SIZE: usize = 10 << 20;
 #[derive(Debug)]
 pub struct Json {
     chunk_size: usize,
+    /// Whether the look may end before that: it was not asked for.
+    may_settle: bool,
     /// The field of the one object of a file that has the rows.
     field: Option<String>,
     encoding: Encoding,
     on_error: OnError,
     /// A file in gzip or xz whose head was looked at: it need not be decompressed again.
     opened: Shelf<Input>,
+    /// The file whose types settled early, and what was seen of it.
+    head: OnceLock<(PathBuf, Arc<Head>)>,
 }
 
 impl Json {
@@ -63,8 +71,17 @@ impl Json {
             return Err(ReadError::request("newlines_in_values is no longer supported"));
         }
         options.finish("json")?;
-        let chunk_size = block_size.or(chunk_size).unwrap_or(CHUNK_SIZE);
-        Ok(Json { chunk_size, field, encoding, on_error, opened: Shelf::new() })
+        let asked = block_size.or(chunk_size);
+        let (chunk_size, may_settle) = (asked.unwrap_or(CHUNK_SIZE), asked.is_none());
+        Ok(Json {
+            chunk_size,
+            may_settle,
+            field,
+            encoding,
+            on_error,
+            opened: Shelf::new(),
+            head: OnceLock::new(),
+        })
     }
 
     fn input(&self, file: &Source, scan: &Scan) -> Result<Input> {
@@ -77,16 +94,19 @@ impl Json {
     }
 
     /// What is seen in the first bytes of a file, or in all of it.
-    fn look(&self, file: &Source, scan: &Scan) -> Result<Looked> {
+    ///
+    /// `may_settle`: whether the look may end before what `datasets` reads at first.
+    fn look(&self, file: &Source, scan: &Scan, may_settle: bool) -> Result<Looked> {
         let layout = Arc::new(OnceLock::new());
         let limit = match scan.infer {
-            Infer::First => Some(self.chunk_size as u64),
+            Infer::First | Infer::Chunk => Some(self.chunk_size as u64),
             Infer::Full => None,
         };
         let splitter = Splitter::new(Arc::clone(&layout), 1, scan.block_bytes).looking(limit);
         let looker = Looker { layout: Arc::clone(&layout), on_error: self.on_error };
         let read_before = scan.progress.bytes.load(Ordering::Relaxed);
         let mut input = self.input(file, scan)?;
+        let may_settle = may_settle && self.may_settle && scan.infer == Infer::First;
         let mut recording: Option<Recording> = None;
         // To decompress zstd again costs less than to keep it.
         let is_slow = input.compression.is_some_and(|compression| compression != Compression::Zstd);
@@ -99,6 +119,8 @@ impl Json {
         let mut rows = Rows::new();
         let mut bytes = 0;
         let mut by_pandas = self.field.is_some();
+        let mut settled = Settled::new();
+        let mut early = None;
         while limit.is_none_or(|limit| bytes < limit) {
             let seen: Seen = match pipeline.next_output() {
                 Ok(Some(located)) => located.output,
@@ -119,6 +141,15 @@ impl Json {
                 }
                 break;
             }
+            if may_settle && !by_pandas {
+                let layout = layout.get().copied().unwrap_or(Layout::Lines);
+                let fields = rows.fields(layout.is_array(), false);
+                let known = fields.iter().all(|field| is_known(field.data_type()));
+                if settled.is_enough(rows.count, bytes, fields, known) {
+                    early = Some(bytes);
+                    break;
+                }
+            }
         }
         // No thread reads any more.
         drop(pipeline);
@@ -131,33 +162,50 @@ impl Json {
             let message = "pandas makes dates, or columns, of what this file has";
             return Err(ReadError::unsupported(message).in_file(file.path()));
         }
-        Ok(Looked { rows, is_array: layout.is_array(), by_pandas })
+        Ok(Looked { rows, layout, by_pandas, early })
     }
 }
 
 struct Looked {
     rows: Rows,
-    is_array: bool,
+    layout: Layout,
     /// Whether `datasets` reads the file through pandas: a field, or an array behind blanks.
     by_pandas: bool,
+    /// Bytes that were looked at, where the types had settled by then.
+    early: Option<u64>,
+}
+
+/// Whether there was a value, or an item, to tell the type from.
+fn is_known(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Null => false,
+        DataType::List(item) => is_known(item.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| is_known(field.data_type())),
+        _ => true,
+    }
 }
 
 impl Format for Json {
     fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef> {
         let mut rows = Rows::new();
         let (mut any_array, mut by_pandas) = (false, self.field.is_some());
-        for file in files {
+        for (index, file) in files.iter().enumerate() {
             scan.check()?;
-            let looked = match self.look(file, scan) {
+            let looked = match self.look(file, scan, index == 0) {
                 // The rows of the files before come first.
                 Err(error) if rows.count > 0 && matches!(error.cause, Cause::Damaged(_)) => break,
                 looked => looked?,
             };
-            rows.merge(looked.rows);
-            any_array |= looked.is_array;
+            any_array |= looked.layout.is_array();
             by_pandas |= looked.by_pandas;
+            if let Some(bytes) = looked.early {
+                let limit = self.chunk_size as u64;
+                let head = Head::new(looked.rows.clone(), looked.layout, bytes, limit);
+                let _ = self.head.set((file.path().to_owned(), Arc::new(head)));
+            }
+            rows.merge(looked.rows);
             // The types of the first file that has rows are those of all.
-            if scan.infer == Infer::First && rows.count > 0 {
+            if scan.infer != Infer::Full && rows.count > 0 {
                 break;
             }
         }
@@ -167,7 +215,7 @@ impl Format for Json {
     fn supports(&self, files: &[Source], scan: &Scan) -> Result<()> {
         match files.first() {
             // What pandas makes of it comes before what the schema says.
-            Some(file) if self.field.is_some() => self.look(file, scan).map(drop),
+            Some(file) if self.field.is_some() => self.look(file, scan, false).map(drop),
             _ => Ok(()),
         }
     }
@@ -179,7 +227,7 @@ impl Format for Json {
         given: bool,
         scan: &Scan,
     ) -> Result<Box<dyn BatchSource>> {
-        let late = !given && scan.infer == Infer::First;
+        let late = !given && scan.infer != Infer::Full;
         let plan = Plan::new(schema, scan.columns.as_deref(), given, late)?
             .converting(self.field.is_some());
         let batches = Arc::clone(plan.schema());
@@ -187,7 +235,10 @@ impl Format for Json {
         let ended = Arc::new(AtomicBool::new(false));
         let splitter = Splitter::new(Arc::clone(&layout), scan.batch_size, scan.block_bytes);
         let (on_error, ended_too) = (self.on_error, Arc::clone(&ended));
-        let parser = RowParser { plan, layout: Arc::clone(&layout), ended: ended_too, on_error };
+        let head = self.head.get().filter(|(path, _)| !given && path == file.path());
+        let head = head.map(|(_, head)| Arc::clone(head));
+        let parser =
+            RowParser { plan, layout: Arc::clone(&layout), ended: ended_too, on_error, head };
         let input = match self.opened.take(file.path()) {
             Some(input) => input,
             None => self.input(file, scan)?,

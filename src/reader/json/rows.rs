@@ -13,6 +13,7 @@ use super::TEXT;
 use super::columns::{Struct, natural_field};
 use super::cursor::Cursor;
 use super::fault::{Fault, FaultCause};
+use super::head::Head;
 use super::shape::{Rows, is_json_field, not_an_object};
 use super::split::{BOM, Layout};
 use crate::error::{ReadError, Result};
@@ -284,6 +285,8 @@ pub struct RowParser {
     /// Set when an array has come to its end.
     pub ended: Arc<AtomicBool>,
     pub on_error: OnError,
+    /// Where the types rest on a part of what `datasets` finds them in.
+    pub head: Option<Arc<Head>>,
 }
 
 /// The content of a block, with what is no text replaced or left out, if it is to be.
@@ -316,6 +319,14 @@ impl BlockParser for RowParser {
             rows.truncate(done);
             self.plan.error(&cursor.explain(fault), data, done)
         });
+        if let Some(head) = &self.head
+            && let Some((row, late)) = head.contradiction(&block, data, self.plan.ujson)
+            && let Ok(row) = usize::try_from(row)
+            && row < rows.rows()
+        {
+            rows.truncate(row);
+            error = Some(late);
+        }
         let (batch, cast_error) = self.plan.batch(rows);
         if let Some(earlier) = cast_error {
             error = Some(earlier);
@@ -328,6 +339,7 @@ impl BlockParser for RowParser {
             batches: batch.into_iter().collect(),
             lines: memchr_iter(b'\n', data).count() as u64,
             error,
+            unlike: None,
         }
     }
 }
@@ -414,7 +426,8 @@ impl BlockParser for Looker {
     }
 }
 
-fn look(
+/// What is seen in the first `limit` rows of a block, and why not in all of them.
+pub fn look(
     data: &[u8],
     is_first: bool,
     layout: Layout,

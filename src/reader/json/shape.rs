@@ -378,6 +378,13 @@ impl Rows {
         }
     }
 
+    /// The same rows, with what is known of lines only when all of their part was seen.
+    #[must_use]
+    pub fn of_part(mut self, all: &Rows) -> Rows {
+        self.one_a_line = all.one_a_line;
+        self
+    }
+
     pub fn not_one_a_line(&mut self) {
         self.one_a_line = false;
     }

@@ -1,0 +1,90 @@
+//! Types that rest on less of a file than `datasets` finds them in: the rest of that must agree.
+
+use arrow_schema::{DataType, Field, Fields};
+use memchr::memchr;
+
+use super::rows::look;
+use super::shape::{Rows, is_json_field};
+use super::split::Layout;
+use crate::error::ReadError;
+use crate::pipeline::Block;
+
+/// What was seen when the look at a file ended early.
+#[derive(Debug)]
+pub struct Head {
+    rows: Rows,
+    /// The types that this made.
+    fields: Fields,
+    layout: Layout,
+    /// Bytes that were looked at.
+    looked: u64,
+    /// Bytes that `datasets` finds types in, with the line that they end in.
+    limit: u64,
+}
+
+impl Head {
+    pub fn new(rows: Rows, layout: Layout, looked: u64, limit: u64) -> Self {
+        let fields = rows.fields(layout.is_array(), false);
+        Head { rows, fields, layout, looked, limit }
+    }
+
+    /// The row of a block with which a column gets another type than it has, and why it is an error.
+    ///
+    /// `data` is the content of the block. Types only add up: where each block by itself leaves those of
+    /// the head as they are, all blocks together do.
+    pub fn contradiction(
+        &self,
+        block: &Block,
+        data: &[u8],
+        ujson: bool,
+    ) -> Option<(u64, ReadError)> {
+        if block.byte >= self.limit || block.byte + data.len() as u64 <= self.looked {
+            return None;
+        }
+        let data = self.within_limit(data, block.byte);
+        let is_first = block.index == 0;
+        let (all, _) = look(data, is_first, self.layout, ujson, u64::MAX);
+        self.changed_by(&all)?;
+        let head = |rows| look(data, is_first, self.layout, ujson, rows).0.of_part(&all);
+        let (mut agreeing, mut differing) = (0, all.count);
+        while agreeing + 1 < differing {
+            let middle = agreeing + (differing - agreeing) / 2;
+            if self.changed_by(&head(middle)).is_some() {
+                differing = middle;
+            } else {
+                agreeing = middle;
+            }
+        }
+        let (was, is) = self.changed_by(&head(differing)).or_else(|| self.changed_by(&all))?;
+        let row = differing.saturating_sub(1);
+        let message = format!("with this row the column is {}, not {}", shown(&is), shown(&was));
+        Some((row, ReadError::late(message).at_row(row).in_column(was.name())))
+    }
+
+    fn within_limit<'a>(&self, data: &'a [u8], byte: u64) -> &'a [u8] {
+        let left = usize::try_from(self.limit - byte).unwrap_or(usize::MAX);
+        match data.get(left..) {
+            Some(after) if self.layout == Layout::Lines => {
+                memchr(b'\n', after).map_or(data, |end| &data[..=left + end])
+            }
+            _ => data,
+        }
+    }
+
+    /// The first column that has another type with these rows: as it was, as it is.
+    fn changed_by(&self, later: &Rows) -> Option<(Field, Field)> {
+        let mut rows = self.rows.clone();
+        rows.merge(later.clone());
+        let fields = rows.fields(self.layout.is_array(), false);
+        let changed = self.fields.iter().zip(&fields).find(|(was, is)| was != is);
+        changed.map(|(was, is)| (was.as_ref().clone(), is.as_ref().clone()))
+    }
+}
+
+fn shown(field: &Field) -> String {
+    match field.data_type() {
+        _ if is_json_field(field) => "Json()".to_owned(),
+        DataType::Utf8 => "string".to_owned(),
+        other => other.to_string(),
+    }
+}
