@@ -18,6 +18,8 @@ pub struct Cursor<'a> {
     pub lenient: bool,
     /// Lone surrogates are dropped, as ujson does; elsewhere that is a loss nobody would be told of.
     pub drops_surrogates: bool,
+    /// Whether an object that was looked at has a key twice.
+    pub has_repeated_key: bool,
 }
 
 /// What a number's text is.
@@ -56,7 +58,7 @@ pub enum Text<'a> {
 
 impl<'a> Cursor<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Cursor { bytes, at: 0, lenient: false, drops_surrogates: false }
+        Cursor { bytes, at: 0, lenient: false, drops_surrogates: false, has_repeated_key: false }
     }
 
     /// The same for text that `datasets` reads through ujson.

@@ -76,10 +76,13 @@ impl<'a> RowCursor<'a> {
             let from = self.cursor.at;
             let found = self.cursor.next_byte().is_some();
             let gap = &self.cursor.bytes[from..self.cursor.at];
-            let breaks = memchr_iter(b'\n', gap).count();
-            // One line feed between two rows, none before the first.
-            let expected = usize::from(self.has_row);
-            self.one_a_line &= breaks == expected || (!found && breaks <= 1);
+            let breaks = line_breaks(gap);
+            // One line break between two rows, none before the first, nothing behind that of the last.
+            self.one_a_line &= match gap.last() {
+                _ if found => breaks == usize::from(self.has_row),
+                Some(b'\n' | b'\r') => breaks == 1,
+                _ => breaks == 0,
+            };
             self.has_row = true;
             return if found { Ok(true) } else { self.at_end(false) };
         }
@@ -124,6 +127,12 @@ impl<'a> RowCursor<'a> {
             _ => fault,
         }
     }
+}
+
+/// The line breaks that Python's `bytes.splitlines` sees.
+fn line_breaks(bytes: &[u8]) -> usize {
+    let alone = |&at: &usize| bytes.get(at + 1) != Some(&b'\n');
+    memchr_iter(b'\n', bytes).count() + memchr_iter(b'\r', bytes).filter(alone).count()
 }
 
 const INVALID_UTF8: &str = "bytes that are not UTF-8 (another encoding? it can be given)";
@@ -436,9 +445,17 @@ pub fn look(
 ) -> (Rows, Option<Fault>) {
     let mut seen = Rows::new();
     let mut rows = RowCursor::new(data, is_first, layout, ujson);
-    let result = observe(&mut rows, layout, limit, &mut seen);
-    let lines = memchr_iter(b'\n', data).count() as u64;
-    if !rows.one_a_line || lines > seen.count || lines + 1 < seen.count {
+    let mut result = observe(&mut rows, layout, limit, &mut seen);
+    if rows.cursor.has_repeated_key {
+        // Once more: of such a key, the last value in an object counts.
+        seen = Rows::new();
+        rows = RowCursor::new(data, is_first, layout, ujson);
+        rows.cursor.has_repeated_key = true;
+        result = observe(&mut rows, layout, limit, &mut seen);
+    }
+    let lines = line_breaks(data) as u64;
+    let is_blank = seen.count == 0 && !data.is_empty();
+    if is_blank || !rows.one_a_line || lines > seen.count || lines + 1 < seen.count {
         seen.not_one_a_line();
     }
     let fault = result.err().map(|fault| rows.explain(fault));

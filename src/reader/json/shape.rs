@@ -225,6 +225,9 @@ impl Object {
             cursor.at += 1;
             return Ok(());
         }
+        if cursor.has_repeated_key {
+            return self.observe_last(cursor, depth);
+        }
         let mut scratch = Vec::new();
         let mut expected = 0;
         loop {
@@ -235,7 +238,8 @@ impl Object {
             };
             expected = index + 1;
             if let Some((known, shape)) = self.fields.get_mut(index) {
-                known.count += u64::from(known.last != self.count);
+                cursor.has_repeated_key |= known.last == self.count;
+                known.count += 1;
                 known.last = self.count;
                 shape.observe(cursor, depth + 1)?;
             }
@@ -243,6 +247,31 @@ impl Object {
                 return Ok(());
             }
         }
+    }
+
+    /// The same of the members of an object that may have a key twice: the last value counts.
+    fn observe_last(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Parsed<()> {
+        let mut scratch = Vec::new();
+        let mut starts: Vec<(usize, usize)> = Vec::new();
+        loop {
+            let index = self.find(cursor.key(&mut scratch)?, cursor.at)?;
+            starts.retain(|(other, _)| *other != index);
+            starts.push((index, cursor.at));
+            cursor.skip_value(depth + 1)?;
+            if !cursor.more(b'}')? {
+                break;
+            }
+        }
+        let end = cursor.at;
+        for (index, start) in starts {
+            if let Some((known, shape)) = self.fields.get_mut(index) {
+                known.count += 1;
+                cursor.at = start;
+                shape.observe(cursor, depth + 1)?;
+            }
+        }
+        cursor.at = end;
+        Ok(())
     }
 
     fn find(&mut self, key: &[u8], at: usize) -> Parsed<usize> {
