@@ -585,6 +585,24 @@ fn float_text(value: f64) -> String {
     }
 }
 
+/// Where the value ends that starts at `start`, if its key comes again in the same object, and the last
+/// of them counts.
+#[cold]
+fn end_of_overwritten(cursor: &Cursor<'_>, start: usize, name: &str) -> Option<usize> {
+    let mut cursor = cursor.lenient.then(|| cursor.clone())?;
+    cursor.at = start;
+    cursor.skip_value(1).ok()?;
+    let end = cursor.at;
+    let mut scratch = Vec::new();
+    while cursor.more(b'}').ok()? {
+        if cursor.key(&mut scratch).ok()? == name.as_bytes() {
+            return Some(end);
+        }
+        cursor.skip_value(1).ok()?;
+    }
+    None
+}
+
 impl Struct {
     /// A column for each field; those that are not `wanted` are skipped.
     pub fn new(fields: &Fields, converts: bool, wanted: impl Fn(&str) -> bool) -> Self {
@@ -666,8 +684,14 @@ impl Struct {
                 } else {
                     return Err(Fault::new(cursor.at, FaultCause::Twice(member.name.clone())));
                 }
+                let start = cursor.at;
                 if let Err(fault) = member.column.append(cursor) {
-                    return Err(fault.inside(&member.name));
+                    let Some(end) = end_of_overwritten(cursor, start, &member.name) else {
+                        return Err(fault.inside(&member.name));
+                    };
+                    member.column.truncate(row);
+                    filled -= 1;
+                    cursor.at = end;
                 }
                 expected = index + 1;
                 if !cursor.more(b'}')? {

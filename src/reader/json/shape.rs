@@ -33,6 +33,8 @@ pub struct Shape {
 struct Object {
     /// Objects seen.
     count: u64,
+    /// How many of the keys the first object has.
+    first: usize,
     fields: Vec<(Key, Shape)>,
     /// From a key to its index, once there are many.
     index: HashMap<String, usize>,
@@ -219,8 +221,16 @@ impl Shape {
 
 impl Object {
     fn observe(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Parsed<()> {
-        cursor.at += 1;
         self.count += 1;
+        let observed = self.observe_members(cursor, depth);
+        if self.count == 1 {
+            self.first = self.fields.len();
+        }
+        observed
+    }
+
+    fn observe_members(&mut self, cursor: &mut Cursor<'_>, depth: usize) -> Parsed<()> {
+        cursor.at += 1;
         if cursor.next_byte() == Some(b'}') {
             cursor.at += 1;
             return Ok(());
@@ -302,6 +312,9 @@ impl Object {
     }
 
     fn merge(&mut self, later: Object) {
+        if self.count == 0 {
+            self.first = later.first;
+        }
         for (key, shape) in later.fields {
             let index = self.find_or_add(&key.name);
             if let Some((known, into)) = self.fields.get_mut(index) {
@@ -325,8 +338,14 @@ impl Object {
         self.fields.iter().any(|(_, shape)| shape.has_huge())
     }
 
+    /// In the order in which `datasets` comes upon them: where a key has JSON texts, it gives that key to
+    /// every object that lacks it, behind those that the object has.
     fn fields(&self, rules: Rules) -> Fields {
-        self.fields.iter().map(|(key, shape)| shape.field(&key.name, rules)).collect()
+        let (first, later) = self.fields.split_at(self.first.min(self.fields.len()));
+        let (texts, others): (Vec<_>, Vec<_>) =
+            later.iter().partition(|(_, shape)| !rules.pandas && shape.is_json(rules));
+        let fields = first.iter().chain(texts).chain(others);
+        fields.map(|(key, shape)| shape.field(&key.name, rules)).collect()
     }
 }
 
