@@ -338,12 +338,12 @@ impl Object {
         self.fields.iter().any(|(_, shape)| shape.has_huge())
     }
 
-    /// In the order in which `datasets` comes upon them: where a key has JSON texts, it gives that key to
-    /// every object that lacks it, behind those that the object has.
+    /// In the order in which `datasets` comes upon them: where a key has JSON texts, or leads to some, it
+    /// gives that key to every object that lacks it, behind those that the object has.
     fn fields(&self, rules: Rules) -> Fields {
         let (first, later) = self.fields.split_at(self.first.min(self.fields.len()));
         let (texts, others): (Vec<_>, Vec<_>) =
-            later.iter().partition(|(_, shape)| !rules.pandas && shape.is_json(rules));
+            later.iter().partition(|(_, shape)| !rules.pandas && shape.has_json(rules));
         let fields = first.iter().chain(texts).chain(others);
         fields.map(|(key, shape)| shape.field(&key.name, rules)).collect()
     }
