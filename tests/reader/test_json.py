@@ -231,7 +231,10 @@ def is_all(found: list[Any], content: str) -> bool:
     there = truth(content)
     if there and not any(there):
         return not any(found)  # an Arrow table without columns has no rows
-    return there is not None and len(found) == len(there) and all(map(is_truth, found, there))
+    if there is None or len(found) != len(there):
+        return False
+    rows = [{} if row is None else row for row in there]  # of a row that is null, all is null
+    return all(map(is_truth, found, rows))
 
 
 def read(path: Path, **options: Any) -> pa.Table:
