@@ -73,8 +73,9 @@ def open_dataset(
         batch_size: Rows of a batch. The last batch may have fewer.
         num_threads: Threads to use; 0 for as many as this process may use.
         schema: An Arrow schema or `datasets.Features` to read with, instead of finding one.
-        infer: "first" finds types from the head of the first file, 1,000 rows and 1 MiB or more
-            until they have settled; "full" reads all files once before.
+        infer: "first" finds types from the head of the first file, 250 rows and 512 KiB or more
+            until they have settled; "chunk" from as much of it as `datasets` reads at first (10 MiB
+            of JSON, 10,000 rows of CSV); "full" reads all files once before.
         filters: Rows to keep: a list of tuples (or a list of such lists) or a pyarrow expression,
             as `pyarrow.parquet` takes them. Row groups of Parquet that can't have such rows, by
             their statistics, are not read.
@@ -106,8 +107,6 @@ def open_dataset(
         schema = features
     if schema is not None and hasattr(schema, "arrow_schema"):
         schema = schema.arrow_schema
-    if infer not in ("first", "full"):
-        raise ValueError(f"infer must be 'first' or 'full', not {infer!r}")
     bad = options.pop("on_bad_files", None) or "error"
     if bad not in ("error", "warn", "skip"):
         raise ValueError(f"on_bad_files must be 'error', 'warn' or 'skip', not {bad!r}")
@@ -289,7 +288,7 @@ class Reader:
             return self.schema.__arrow_c_schema__()
         return self._files.__arrow_c_schema__()
 
-    def typed_as_datasets(self) -> "Reader":
+    def _typed_as_datasets(self) -> "Reader":
         """Return a reader of the same, with the types of all that `datasets` reads at first."""
         spec = self._spec
         settles = spec.infer == "first" and spec.schema is None
@@ -306,7 +305,7 @@ class Reader:
         """
         from .iterable import to_iterable_dataset
 
-        return to_iterable_dataset(self.typed_as_datasets())
+        return to_iterable_dataset(self._typed_as_datasets())
 
     def to_dataset(self, cache_dir: "str | os.PathLike[str] | None" = None) -> "datasets.Dataset":
         """Return a `datasets.Dataset` of all rows, memory-mapped from the Hugging Face cache.
@@ -320,7 +319,7 @@ class Reader:
         """
         from .cached import to_dataset
 
-        return to_dataset(self.typed_as_datasets(), cache_dir)
+        return to_dataset(self._typed_as_datasets(), cache_dir)
 
     def close(self) -> None:
         """Stop all threads and close all files. The reader can't be used after that."""

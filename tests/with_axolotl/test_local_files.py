@@ -24,9 +24,9 @@ class Opened(list[tuple[str, str]]):
         super().__init__()
         self.reader = fast_axolotl.open_dataset
 
-    def __call__(self, path: str, *, format: str) -> Any:  # noqa: A002
+    def __call__(self, path: str, *, format: str, infer: str) -> Any:  # noqa: A002
         self.append((path, format))
-        return self.reader(path, format=format)
+        return self.reader(path, format=format, infer=infer)
 
 
 @pytest.fixture
@@ -181,6 +181,9 @@ FILES: dict[str, str | bytes] = {
     "late_column.jsonl": lines([*LONG, {"a": "y", "n": 1, "b": 1}]),
     "late_type.jsonl": lines([*LONG, {"a": "y", "n": 1.5}]),
     "late_gap.jsonl": lines([*LONG, {"a": "y"}]),
+    "early_type.jsonl": lines([*LONG[:3000], {"a": "y", "n": 1.5}, {"a": "z", "n": 2}]),
+    "early_gap.jsonl": lines([*[{"a": LONG[0]}] * 3000, {"a": {"n": 1}}]),
+    "early_gap.csv": "a,b\n" + f"{'x' * 400},1\n" * 3000 + "y,\n",
     "types.csv": "i,f,s,d,b,n,z\n1,1.0,x,2020-01-01,True,NA,007\n2,nan,,2020-01-02,False,,008\n",
     "mixed.csv": "a\n1\nx\n2.5\n",
     "late_text.csv": "a\n" + "1\n" * 10_500 + "x\n",

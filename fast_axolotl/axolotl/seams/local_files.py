@@ -110,9 +110,9 @@ def _tables(kind: str, path: str, stock: Iterator[Any]) -> Iterator[Any]:
     import fast_axolotl
 
     number = -1
-    # Types from the head of the file, as the builders have it: a later row that contradicts them
-    # is an error with both.
-    with fast_axolotl.open_dataset(path, format=FORMATS[kind]) as reader:
+    # Types from as much of the file as the builders read at first: a later row that contradicts
+    # them is an error with both.
+    with fast_axolotl.open_dataset(path, format=FORMATS[kind], infer="chunk") as reader:
         batches = pyarrow.RecordBatchReader.from_stream(reader)
         for number, batch in enumerate(batches):
             yield Key(0, number), pyarrow.Table.from_batches([batch])
