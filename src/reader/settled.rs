@@ -29,9 +29,34 @@ impl<T: PartialEq> Settled<T> {
     }
 }
 
+/// The first of `rows` rows with which types change, and how: `all` with all of them, and `changed` with so
+/// many of the first ones. What has changed once stays so.
+pub fn first_change<T>(rows: u64, all: T, changed: impl Fn(u64) -> Option<T>) -> (u64, T) {
+    let (mut agreeing, mut differing, mut change) = (0, rows, all);
+    while agreeing + 1 < differing {
+        let middle = agreeing + (differing - agreeing) / 2;
+        match changed(middle) {
+            Some(earlier) => (differing, change) = (middle, earlier),
+            None => agreeing = middle,
+        }
+    }
+    (differing.saturating_sub(1), change)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_row_that_changes_types() {
+        for rows in 1..20 {
+            for row in 0..rows {
+                let changed = |count| (count > row).then_some(count);
+                assert_eq!(first_change(rows, rows, changed), (row, row + 1));
+            }
+        }
+        assert_eq!(first_change(0, "blank", |_| None), (0, "blank"));
+    }
 
     const MB: u64 = 1 << 20;
 

@@ -40,7 +40,7 @@ def with_odd(usual: Any, odd: Any) -> list[Row]:
     return [{"t": TEXT, "v": odd if row == ODD else usual} for row in range(ROWS)]
 
 
-#: What is written, the usual value, the odd one, and the type with that.
+#: The ending, what writes such a file, the usual value, the odd one.
 CASES: list[tuple[str, Callable[[list[Row]], bytes], Any, Any]] = [
     ("jsonl", lines, 1, 2.0),
     ("jsonl", lines, {"a": 1, "b": 2}, {"a": 1}),

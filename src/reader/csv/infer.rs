@@ -1,14 +1,13 @@
 //! Types of columns from their texts, as pandas finds them and `datasets` goes on with them.
 
 use std::ops::{ControlFlow, Range};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use arrow_schema::DataType;
 
 use super::missing::Missing;
 use super::numbers::{self, NotInt};
 use super::tokenize::Sink;
+use crate::settled::first_change;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,12 +242,11 @@ fn is_big_int(text: &[u8]) -> bool {
 
 /// What columns were found to be where a look at the first rows ended before all that `datasets` finds
 /// types in.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Head {
     pub guesses: Vec<Guess>,
-    /// Rows that `datasets` finds types in; whether they have all been read.
+    /// Rows that `datasets` finds types in.
     pub rows: u64,
-    pub passed: Arc<AtomicBool>,
     /// Bytes that were looked at.
     pub looked: u64,
 }
@@ -263,11 +261,6 @@ pub(super) struct Unlike {
 }
 
 impl Head {
-    /// The same for another pass over the file.
-    pub fn again(self) -> Head {
-        Head { passed: Arc::default(), ..self }
-    }
-
     /// The first row of a part of the file with which one of the columns that are `used` would be
     /// something else. `look` looks at so many rows of the part.
     ///
@@ -288,16 +281,9 @@ impl Head {
             )
         };
         let (all, rows) = look(u64::MAX);
-        let (mut column, mut was, mut is) = changed(&all)?;
-        let (mut agreeing, mut differing) = (0, rows);
-        while agreeing + 1 < differing {
-            let middle = agreeing + (differing - agreeing) / 2;
-            match changed(&look(middle).0) {
-                Some(change) => ((column, was, is), differing) = (change, middle),
-                None => agreeing = middle,
-            }
-        }
-        Some(Unlike { row: differing.saturating_sub(1), column, was, is })
+        let change = changed(&all)?;
+        let (row, (column, was, is)) = first_change(rows, change, |rows| changed(&look(rows).0));
+        Some(Unlike { row, column, was, is })
     }
 }
 

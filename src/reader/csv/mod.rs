@@ -166,12 +166,7 @@ impl Csv {
                 let kinds: Vec<_> = of_used().map(Guess::kind).collect();
                 let known = of_used().all(Guess::is_known);
                 if settled.is_enough(look.rows, total, kinds, known) {
-                    let head = Head {
-                        guesses: look.guesses.clone(),
-                        rows,
-                        passed: Arc::new(AtomicBool::new(false)),
-                        looked: total,
-                    };
+                    let head = Head { guesses: look.guesses.clone(), rows, looked: total };
                     let _ = self.head.set((file.path().to_owned(), Arc::new(head)));
                     break;
                 }
@@ -429,11 +424,12 @@ impl Format for Csv {
             .map_err(|error| error.in_file(file.path()))?;
         let schema = Arc::clone(&layout.schema);
         let head = self.head.get().filter(|(path, _)| !given && path == file.path());
-        // Each pass over the rows is checked.
-        let head = head.map(|(_, head)| Head::clone(head)).map(|head| head.again());
-        let typed = head.as_ref().map(|head| (head.rows, Arc::clone(&head.passed)));
+        let head = head.map(|(_, head)| Arc::clone(head));
+        let typed_rows = head.as_ref().map(|head| head.rows);
+        let passed = Arc::new(AtomicBool::new(false));
         let parser = Parse {
             head,
+            passed: Arc::clone(&passed),
             dialect: self.options.dialect.clone(),
             on_error: self.options.on_error,
             layout,
@@ -443,7 +439,7 @@ impl Format for Csv {
         let splitter = Box::new(Split::new(&self.options.dialect, scan.batch_size));
         let pipeline = Pipeline::new(file.path(), input, Vec::new(), splitter, parser, scan);
         let mut blocks = Blocks::new(schema, pipeline);
-        if let Some((rows, passed)) = typed {
+        if let Some(rows) = typed_rows {
             blocks = blocks.typed_by(rows, passed);
         }
         Ok(match self.options.max_rows {
@@ -533,7 +529,9 @@ impl Splitter for Split {
 
 struct Parse {
     /// Where the types rest on a part of the rows that `datasets` finds them in.
-    head: Option<Head>,
+    head: Option<Arc<Head>>,
+    /// Whether these have all been read.
+    passed: Arc<AtomicBool>,
     dialect: Dialect,
     on_error: OnError,
     layout: Layout,
@@ -584,7 +582,7 @@ impl Parse {
     fn unlike(&self, block: &Block, text: &str) -> Option<ReadError> {
         let head = self.head.as_ref()?;
         let behind = block.byte + block.data().len() as u64 > head.looked;
-        if !behind || head.passed.load(Ordering::Relaxed) {
+        if !behind || self.passed.load(Ordering::Relaxed) {
             return None;
         }
         let layout = &self.layout;

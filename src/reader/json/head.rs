@@ -8,6 +8,7 @@ use super::shape::{Rows, is_json_field};
 use super::split::Layout;
 use crate::error::ReadError;
 use crate::pipeline::Block;
+use crate::settled::first_change;
 
 /// What was seen when the look at a file ended early.
 #[derive(Debug)]
@@ -44,19 +45,11 @@ impl Head {
         let data = self.within_limit(data, block.byte);
         let is_first = block.index == 0;
         let (all, _) = look(data, is_first, self.layout, ujson, u64::MAX);
-        self.changed_by(&all)?;
-        let head = |rows| look(data, is_first, self.layout, ujson, rows).0.of_part(&all);
-        let (mut agreeing, mut differing) = (0, all.count);
-        while agreeing + 1 < differing {
-            let middle = agreeing + (differing - agreeing) / 2;
-            if self.changed_by(&head(middle)).is_some() {
-                differing = middle;
-            } else {
-                agreeing = middle;
-            }
-        }
-        let (was, is) = self.changed_by(&head(differing)).or_else(|| self.changed_by(&all))?;
-        let row = differing.saturating_sub(1);
+        let change = self.changed_by(&all)?;
+        let (row, (was, is)) = first_change(all.count, change, |rows| {
+            let part = look(data, is_first, self.layout, ujson, rows).0;
+            self.changed_by(&part.of_part(&all))
+        });
         let message = format!("with this row the column is {}, not {}", shown(&is), shown(&was));
         Some((row, ReadError::late(message).at_row(row).in_column(was.name())))
     }
