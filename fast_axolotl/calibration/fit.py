@@ -15,11 +15,11 @@ FIT, SELECT, AUDIT = "fit", "select", "audit"
 MEAN_SLACK = 0.005
 WORST_SLACK = 0.05
 
-# What several threads have to win over one before they are used. They take the processors of
-# others, and where they win less, when they win at all changes with every calibration.
-THREADS_MARGIN = 0.1
-# Octaves about the crossing over which the gain of more threads is taken for a line.
-_NEAR = 2.0
+# What several threads have to win over one, at their best, before they are used. They take the
+# processors of others, and are seldom at their best.
+THREADS_MARGIN = 0.2
+# Waits that are tried, an octave.
+_STEPS = 16
 
 
 class Point(NamedTuple):
@@ -189,8 +189,10 @@ def _mean(values: Sequence[float]) -> float:
 def threads_pay_from(cells: Iterable[Sequence[Point]]) -> float:
     """Return how long a call takes on one thread where several begin to pay.
 
-    That is the time in which other threads come to help, which belongs to the machine rather than
-    to what they help with: all cells tell it together.
+    A call of `one` nanoseconds on one thread takes, on several, `one` while they are on their way,
+    and from then on a part less: `one - gain * max(0, one - wait)`. Both belong to the machine
+    rather than to what is done, so all cells tell them together: the pair of least squares in
+    relative error.
 
     Args:
         cells: the points of cells; those without times of several threads say nothing.
@@ -198,27 +200,31 @@ def threads_pay_from(cells: Iterable[Sequence[Point]]) -> float:
     Returns:
         Nanoseconds on one thread; infinity where several never pay.
     """
-    pairs = []
-    for points in cells:
-        timed = [p for p in points if p.role != AUDIT and policy.THREADS in p.times]
-        fitted = [p for p in timed if p.role == FIT]
-        if not fitted:
-            continue
-        cost = fit_cost(fitted, policy.RUST)
-        for point in timed:
-            threads = point.times[policy.THREADS] * (1 + THREADS_MARGIN)
-            times = {policy.RUST: point.times[policy.RUST], policy.THREADS: threads}
-            pairs.append(Point(Sizes(cost.at(point.sizes), 0, 0), times))
-    found = best_threshold(pairs, "rows", policy.RUST, policy.THREADS) if pairs else None
-    if found is None or found.above != policy.THREADS:
+    pairs = [
+        (point.times[policy.RUST], point.times[policy.THREADS])
+        for points in cells
+        for point in points
+        if point.role != AUDIT and policy.THREADS in point.times
+    ]
+    if not pairs:
         return math.inf
-    near = []
-    for point in pairs:
-        octave = math.log2(point.sizes.rows / found.at)
-        if abs(octave) <= _NEAR:
-            gain = math.log(point.times[policy.THREADS] / point.times[policy.RUST])
-            near.append((octave, gain))
-    return float(found.at * 2.0 ** max(-1.0, min(1.0, _crossing(near))))
+    longest = max(one for one, _ in pairs)
+    best, wait, gain = math.inf, 0.0, 0.0
+    step = 0
+    while (tried := min(one for one, _ in pairs) * 2.0 ** (step / _STEPS)) < longest:
+        step += 1
+        # Linear in the gain, for a given wait.
+        saved = [max(0.0, one - tried) / many for one, many in pairs]
+        missing = [one / many - 1 for one, many in pairs]
+        found = sum(s * m for s, m in zip(saved, missing)) / sum(s * s for s in saved)
+        error = sum((m - found * s) ** 2 for s, m in zip(saved, missing))
+        if error < best:
+            best, wait, gain = error, tried, found
+    won = (1 + THREADS_MARGIN) * gain
+    if won <= THREADS_MARGIN:
+        return math.inf
+    pay_from = wait * won / (won - THREADS_MARGIN)
+    return pay_from if pay_from < longest else math.inf
 
 
 def split_at(cost: Cost, nanoseconds: float) -> Verdict:

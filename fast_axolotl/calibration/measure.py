@@ -6,11 +6,11 @@ machine.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
-from fast_axolotl.dispatch.policy import Sizes
+from fast_axolotl.dispatch.policy import RUST, THREADS, Sizes
 
 from .fit import Point
 
@@ -24,6 +24,8 @@ _SHARE = 0.85
 _SLOWER = 2.5
 # A machine is too noisy where more than this part of the probes was disturbed.
 _DISTURBED = 0.5
+# The part of the passes that count where several threads are timed.
+_QUIET = 0.5
 # Seconds between the calls of a real program, in which the pool falls asleep.
 _ASLEEP = 0.001
 
@@ -40,7 +42,7 @@ class Case(NamedTuple):
         sizes: rows, elements, elements of the result.
         role: what the point will be used for.
         timers: implementation -> timer.
-        cold: sides that are timed call by call after a pause, against each other.
+        cold: sides that are timed apart, with the pool asleep.
     """
 
     cell: str
@@ -205,23 +207,74 @@ def _numbers(case: Case, floor: float, best: dict[str, float]) -> dict[str, int]
     return numbers
 
 
-def measure_cold(case: Case, sides: tuple[str, str], times: int) -> dict[str, float]:
-    """Time two sides call by call, each after a time in which a thread pool falls asleep.
+class Asleep:
+    """Times one thread against several, call by call, each after a time in which the pool sleeps.
 
     The caller works meanwhile, as a program does between two calls: a caller that slept too would
-    wake on whichever core is free, and the pool's threads behind it on the same one. Waking is part
-    of what is measured and differs from call to call, so here the median is the location, not the
-    minimum.
+    wake on whichever core is free, and the pool's threads behind it on the same one. How long they
+    take to come differs from call to call, and others on the machine only ever add to it: so the
+    minimum locates where several threads cross one, and the median tells what is usual.
 
-    Returns:
-        The median time of each side, in nanoseconds.
+    For seconds at a time a virtual machine's second processor may be no help at all, when its host
+    has somebody else on it: a probe on one thread does not see that. So the cases are timed in
+    passes over all of them, spread over a calibration, and what counts are the passes in which
+    several threads did best on the whole.
     """
-    found: dict[str, list[float]] = {side: [] for side in sides}
-    for i in range(times):
-        for side in sides if i % 2 else sides[::-1]:
-            work_between()
-            found[side].append(case.timers[side](1))
-    return {side: sorted(values)[len(values) // 2] for side, values in found.items()}
+
+    def __init__(self, passes: int) -> None:
+        """Take the number of passes over all cases that are to be made."""
+        self._passes = passes
+        self._cases: list[Case] = []
+        self._found: list[list[tuple[float, float]]] = []
+
+    def add(self, case: Case) -> int:
+        """Add a case, before the first pass; return its number."""
+        self._cases.append(case)
+        self._found.append([])
+        return len(self._cases) - 1
+
+    def advance(self, part: float) -> None:
+        """Go on until this part (up to 1) of all passes is made."""
+        count = len(self._cases)
+        done = sum(map(len, self._found))
+        for step in range(done, round(part * count * self._passes)):
+            turn, i = divmod(step, count)
+            self._cases[i].timers[RUST](1)  # the rows back into the caches, for both
+            times = {}
+            for side in (RUST, THREADS) if turn % 2 else (THREADS, RUST):
+                work_between()
+                times[side] = self._cases[i].timers[side](1)
+            self._found[i].append((times[RUST], times[THREADS]))
+
+    def gains(self) -> list[tuple[float, float]]:
+        """Return for each case its time on several threads as a part of that on one.
+
+        Returns:
+            For each: the part at best, and the usual part.
+        """
+        if not self._cases:
+            return []
+        quiet = self._quiet_passes()
+        gains = []
+        for found in self._found:
+            one, many = zip(*(found[turn] for turn in quiet))
+            usual = _median(one)
+            gains.append((min(many) / usual, _median(many) / usual))
+        return gains
+
+    def _quiet_passes(self) -> list[int]:
+        gains = [[many / one for one, many in found] for found in self._found]
+        # The longer half of the calls: there several threads tell whether they came at all.
+        lengths = [_median([one for one, _ in found]) for found in self._found]
+        usual = _median(lengths)
+        told = [found for found, length in zip(gains, lengths) if length >= usual]
+        scores = [sum(found[turn] for found in told) for turn in range(self._passes)]
+        keep = max(min(3, self._passes), round(_QUIET * self._passes))
+        return sorted(range(self._passes), key=scores.__getitem__)[:keep]
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
 
 
 def work_between() -> None:

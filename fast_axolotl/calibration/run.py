@@ -35,7 +35,7 @@ class Grid(NamedTuple):
         characters: the most characters of one case; threads pay late.
         select: points a cell held out for the choice of the verdict.
         audit: points a cell held out for the audit.
-        cold: timings a side of each cold point; 0 for no thread crossover.
+        cold: passes over all cases on several threads; 0 for no thread crossover.
         collector: whether cells with the collector off are measured.
     """
 
@@ -106,19 +106,33 @@ def calibrate(
     table = {f.name: f for f in chosen}
     report = progress or (lambda _part, _what: None)
     measured: dict[str, list[Point]] = {}
-    threaded = [name for name in names if _has_threads(table[registry.split_cell(name)[0]])]
-    cold_share = 0.25 if threaded and grid.cold else 0.0
+    threaded = [n for n in names if grid.cold and _has_threads(table[registry.split_cell(n)[0]])]
+    # Those first: how several threads do is then seen over the time of all the others.
+    names.sort(key=lambda name: name not in threaded)
+    asleep = measure.Asleep(grid.cold)
+    numbers: dict[str, list[int | None]] = {}
     with modes.dispatch_mode(modes.AUTO):
         deadline = begin + grid.seconds
         for i, name in enumerate(names):
             report(i / (len(names) + 1), name)
-            left = deadline - time.perf_counter()
-            budget = max(0.0, left * (1 - cold_share * (len(threaded) > 0))) / (len(names) - i)
-            if name in threaded:
-                budget += max(0.0, left) * cold_share / max(1, len(threaded))
-                threaded.remove(name)
+            left = max(0.0, deadline - time.perf_counter()) * (1 - _COLD_SHARE * bool(threaded))
             function = table[registry.split_cell(name)[0]]
-            measured[name] = _measure_cell(function, name, grid, budget, probe, seed)
+            cases, points = _measure_cell(
+                function, name, grid, left / (len(names) - i), probe, seed
+            )
+            measured[name] = points
+            if name in threaded:
+                numbers[name] = [
+                    asleep.add(case) if point.times[RUST] >= _NO_THREADS else None
+                    for case, point in zip(cases, points)
+                ]
+            else:
+                asleep.advance((i + 1 - len(threaded)) / (len(names) - len(threaded)))
+        asleep.advance(1.0)
+    gains = asleep.gains()
+    for name, found in numbers.items():
+        pairs = zip(measured[name], found)
+        measured[name] = [_with_threads(p, None if i is None else gains[i]) for p, i in pairs]
     probe.check(least=8)
     report(1.0, "fit")
     rules: dict[str, Cell] = {}
@@ -218,7 +232,7 @@ def _log_uniform(draw: random.Random, low: float, high: float) -> float:
 
 def _measure_cell(
     function: Function, name: str, grid: Grid, budget: float, probe: Probe, seed: int
-) -> list[Point]:
+) -> tuple[list[Case], list[Point]]:
     begin = time.perf_counter()
     _, layout, output, collector = registry.split_cell(name)
     restore = calls.collector_on()
@@ -234,9 +248,9 @@ def _measure_cell(
         spent = time.perf_counter() - begin
         found = measure.measure(cases, 0.8 * budget - spent, grid.floor, probe, grid.rounds)
         points = measure.points(cases, found)
-        if _has_threads(function) and grid.cold:
-            points = [_with_cold(case, point, grid.cold) for case, point in zip(cases, points)]
-        return _refine(function, name, points, grid, budget - (time.perf_counter() - begin), probe)
+        left = budget - (time.perf_counter() - begin)
+        more, refined = _refine(function, name, points, grid, left, probe)
+        return cases + more, points + refined
     finally:
         _set_collector(restore)
 
@@ -299,17 +313,18 @@ def _compare(
             )
 
 
-# Below this (nanoseconds on one thread) no pool of threads can be woken in time.
-_NO_THREADS = 8_000.0
+# Below this (nanoseconds on one thread) no thread comes in time: as good as one thread.
+_NO_THREADS = 20_000.0
+# The part of the time that goes to passes with the pool asleep.
+_COLD_SHARE = 0.25
 
 
-def _with_cold(case: Case, point: Point, times: int) -> Point:
+def _with_threads(point: Point, gain: tuple[float, float] | None) -> Point:
     # Asleep, both sides pay for the pause (caches, clock); their ratio is put on the warm time.
-    one = point.times[RUST]
-    if one < _NO_THREADS:
-        return point._replace(times={**point.times, THREADS: one + _NO_THREADS})
-    cold = measure.measure_cold(case, (RUST, THREADS), max(3, min(times, int(1e7 / one) + 3)))
-    return point._replace(times={**point.times, THREADS: one * cold[THREADS] / cold[RUST]})
+    best, usual = gain or (1.0, 1.0)
+    # The audit is about what a call usually loses.
+    part = usual if point.role == AUDIT else best
+    return point._replace(times={**point.times, THREADS: point.times[RUST] * part})
 
 
 # Octaves about a crossing.
@@ -318,39 +333,21 @@ _STEPS = (-1.2, -0.8, -0.4, 0.0, 0.4, 0.8, 1.2)
 
 def _refine(
     function: Function, name: str, points: list[Point], grid: Grid, seconds: float, probe: Probe
-) -> list[Point]:
-    """Measure more points around a crossing."""
-    cell, costs = fit.fit_cell(points)
-    extra: list[Point] = []
+) -> tuple[list[Case], list[Point]]:
+    """Measure more points around a crossing of Python and one thread."""
+    verdict = fit.fit_cell(points)[0].one
+    if verdict.kind != "threshold":
+        return [], []
     _, layout, output, _ = registry.split_cell(name)
-    # Where Python and several threads cross, one thread is used.
-    for verdict in (cell.one, cell.split):
-        if verdict is None or verdict.kind == "always":
-            continue
-        cases = []
-        for step in _STEPS:
-            if verdict.kind == "threshold":
-                rows, length = _size_at(points, verdict.feature, verdict.at * 2**step)
-            elif verdict.challenger == THREADS and verdict.costs is not None:
-                rows, length = _size_of(costs[RUST], verdict.costs[1].a * 2**step)
-            else:
-                break
-            if rows * length <= 4 * max(grid.elements, grid.characters):
-                cases.append(_case(function, name, layout, output, rows, length, FIT))
-        if not cases:
-            continue
-        found = measure.measure(cases, seconds / 2, 4 * grid.floor, probe, grid.rounds + 2)
-        added = measure.points(cases, found)
-        if _has_threads(function) and grid.cold:
-            added = [_with_cold(case, p, 2 * grid.cold) for case, p in zip(cases, added)]
-        extra += added
-    return points + extra
-
-
-def _size_of(cost: Cost, nanoseconds: float, length: int = 64) -> tuple[int, int]:
-    # As many rows of a usual length as take so long.
-    each = cost.b + (cost.c + cost.d) * length
-    return max(1, round((nanoseconds - cost.a) / each) if each else 1), length
+    cases = []
+    for step in _STEPS:
+        rows, length = _size_at(points, verdict.feature, verdict.at * 2**step)
+        if rows * length <= 4 * max(grid.elements, grid.characters):
+            cases.append(_case(function, name, layout, output, rows, length, FIT))
+    if not cases:
+        return [], []
+    found = measure.measure(cases, seconds, 4 * grid.floor, probe, grid.rounds + 2)
+    return cases, measure.points(cases, found)
 
 
 def _size_at(points: list[Point], feature: str, at: float) -> tuple[int, int]:

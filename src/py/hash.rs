@@ -18,15 +18,21 @@ use crate::py::list_emitter::{Items, NewList};
 use crate::py::rows::type_name;
 use crate::py::text::{Owners, TextRows, hex_str};
 
-/// Rows of a part: few enough for their bytes to be in the second-level cache still when they are
-/// digested.
-const PART_ROWS: usize = 1024;
+/// How much is a part: rows, and bytes at which it is closed early.
+#[derive(Clone, Copy)]
+struct PartSize {
+    rows: usize,
+    bytes: usize,
+}
 
-/// Parts are closed early when their bytes reach this.
-const PART_BYTES: usize = 512 << 10;
+/// Little enough for the bytes to be in the second-level cache still when they are digested.
+const ALONE: PartSize = PartSize { rows: 1024, bytes: 512 << 10 };
+
+/// About twenty microseconds of work: a thread that comes late to a short call still finds some.
+const SHARED: PartSize = PartSize { rows: 256, bytes: 64 << 10 };
 
 /// Parts in work at a time where several threads share them. UTF-8 copies are held for so long.
-const PARTS: usize = 32;
+const PARTS: usize = 128;
 
 /// What a row costs beside its bytes, in bytes: padding, scheduling, a block begun.
 const ROW_BYTES: usize = 64;
@@ -137,11 +143,12 @@ fn digest<'py>(
         Pool::Many if asked == 0 => threads::resolve(0).min(dispatch::budget()),
         Pool::Many | Pool::Judged => threads::resolve(asked),
     };
-    let mut source = Source { rows, next: 0, total };
+    let part = if threads > 1 { SHARED } else { ALONE };
+    let mut source = Source { rows, next: 0, total, part };
     // For the whole call: one part takes less time than there is between two looks.
     let mut interrupt = Interrupt::default();
     while source.next < total {
-        let owners = Owners::with_capacity(PART_ROWS.min(total - source.next));
+        let owners = Owners::with_capacity(source.part.rows.min(total - source.next));
         let first = source.part(py, &owners)?;
         if source.next == total && work(&first) < DETACH_BYTES {
             let mut digests = vec![[0; 32]; first.len()];
@@ -154,7 +161,10 @@ fn digest<'py>(
             Pool::Judged => threads.min(1 + work / THREAD_BYTES),
             Pool::One | Pool::Many => threads,
         };
-        let rest = (total - source.next).div_ceil(PART_ROWS);
+        if threads == 1 {
+            source.part = ALONE;
+        }
+        let rest = (total - source.next).div_ceil(first.len());
         let parts = if threads > 1 { (1 + rest).min(PARTS) } else { 1 };
         let pipeline = Pipeline::new(parts);
         pipeline.fill(0, first);
@@ -239,6 +249,7 @@ struct Source<'a, 'py> {
     rows: &'a TextRows<'py>,
     next: usize,
     total: usize,
+    part: PartSize,
 }
 
 impl<'a, 'py> Source<'a, 'py> {
@@ -247,14 +258,14 @@ impl<'a, 'py> Source<'a, 'py> {
     where
         'a: 'm,
     {
-        let end = self.total.min(self.next + PART_ROWS);
+        let end = self.total.min(self.next + self.part.rows);
         let mut messages = Vec::with_capacity(end - self.next);
         let mut bytes = 0;
         match self.rows {
             TextRows::Objects(rows) => {
                 // Looked up every time: other threads ran while the last rows were digested.
                 let items = Items::of(rows.as_borrowed());
-                while self.next < end && bytes < PART_BYTES {
+                while self.next < end && bytes < self.part.bytes {
                     let row = items.and_then(|items| items.get(py, self.next));
                     let place = Place::row("rows", self.next);
                     let row = row.ok_or(Error::Changed { place })?;
@@ -267,7 +278,7 @@ impl<'a, 'py> Source<'a, 'py> {
                 }
             }
             TextRows::Arrow(rows) => {
-                while self.next < end && bytes < PART_BYTES {
+                while self.next < end && bytes < self.part.bytes {
                     let message = rows.get(self.next).unwrap_or_default();
                     bytes += message.len();
                     messages.push(message);

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from fast_axolotl.calibration import measure, run
 from fast_axolotl.calibration.measure import BusyError, Case, Probe
 from fast_axolotl.dispatch import call, dispatched, profile, stats
-from fast_axolotl.dispatch.policy import PYTHON, RUST, Cost, Sizes
+from fast_axolotl.dispatch.policy import PYTHON, RUST, THREADS, Cost, Sizes
 
 GRID = run.Grid(
     seconds=1.5,
@@ -91,6 +91,31 @@ def test_answers_are_compared_before_anything_is_timed() -> None:
         run.DifferenceError, match=r"slowed: trial: the result: rust has .*, python"
     ):
         run.calibrate(functions=[wrong], grid=GRID)
+
+
+def test_threads_are_judged_by_the_passes_in_which_they_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measure, "work_between", lambda: None)
+    turns = dict.fromkeys(range(4), 0)
+
+    def case(i: int) -> Case:
+        def many(_number: int) -> float:
+            turns[i] += 1
+            # In six of ten passes the second processor belongs to somebody else.
+            return 1000.0 * (i + 1) * (0.6 if turns[i] in (2, 5, 8, 9) else 1.3)
+
+        timers = {RUST: lambda _number: 1000.0 * (i + 1), THREADS: many}
+        return Case("cell", Sizes(1, 1, 1), "fit", timers)
+
+    asleep = measure.Asleep(10)
+    assert [asleep.add(case(i)) for i in range(4)] == [0, 1, 2, 3]
+    for part in (0.3, 0.35, 0.99, 1.0):
+        asleep.advance(part)
+        assert sum(turns.values()) == round(40 * part)
+    for best, usual in asleep.gains():
+        assert (best, usual) == pytest.approx((0.6, 0.6))
+    assert measure.Asleep(10).gains() == []
 
 
 def test_the_probe_sees_a_busy_machine() -> None:

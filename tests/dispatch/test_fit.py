@@ -118,6 +118,37 @@ def test_the_thread_crossover_is_found() -> None:
     assert cell.choose(Sizes(100, exact * 4, 0), False) == RUST
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_where_threads_begin_to_pay_is_told_by_all_cells_together(seed: int) -> None:
+    draw = random.Random(seed)
+    wait, gain = 60_000.0, 0.45
+
+    def cell(slowness: float) -> list[Point]:
+        found = []
+        for octave in range(13, 22):
+            one = 2.0**octave * slowness
+            many = one - gain * max(0.0, one - wait)
+            times = {RUST: one * draw.gauss(1, 0.02), THREADS: many * draw.gauss(1, 0.06)}
+            found.append(Point(Sizes(2.0**octave, 0, 0), {PYTHON: 9 * one, **times}))
+        return found
+
+    found = fit.threads_pay_from([cell(1 + i / 6) for i in range(6)])
+    won = (1 + fit.THREADS_MARGIN) * gain
+    exact = wait * won / (won - fit.THREADS_MARGIN)
+    assert abs(math.log2(found / exact)) < 0.25
+    # There several threads win what is asked of them.
+    assert exact / (exact - gain * (exact - wait)) == pytest.approx(1 + fit.THREADS_MARGIN)
+
+
+def test_threads_that_never_pay_are_never_used() -> None:
+    sizes = [Sizes(2.0**octave, 0, 0) for octave in range(13, 22)]
+    for part in (1.0, 1.2, 0.9):
+        told = [Point(size, {RUST: size.rows, THREADS: part * size.rows}) for size in sizes]
+        assert fit.threads_pay_from([told]) == math.inf
+    assert fit.threads_pay_from([[Point(sizes[0], {RUST: 1.0, PYTHON: 2.0})]]) == math.inf
+    assert fit.threads_pay_from([]) == math.inf
+
+
 def test_the_audit_counts_only_what_was_held_back() -> None:
     costs = {PYTHON: Cost(0, 100, 0, 0), RUST: Cost(0, 50, 0, 0)}
     measured = {"f/lists/lists": tuple(points(costs))}
