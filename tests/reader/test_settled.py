@@ -15,6 +15,8 @@ import pytest
 from fast_axolotl import open_dataset
 from fast_axolotl.streaming.errors import ReaderError
 
+from .by_builder import PANDAS_2
+
 ROWS, ODD = 6_000, 4_321
 TEXT = "x" * 900
 Row = dict[str, Any]
@@ -79,7 +81,8 @@ def test_a_type_that_changes_within_the_first_chunk_is_an_error_or_that_of_datas
         cache_dir=str(tmp_path / "stock"),
     )
     ours = reader.to_dataset(cache_dir=tmp_path / "ours")
-    assert ours.features == expected.features
+    if not (PANDAS_2 and ending == "csv"):  # text is of another type there: see test_csv.py
+        assert ours.features == expected.features
     assert ours[ODD - 1 : ODD + 2] == expected[ODD - 1 : ODD + 2]
     assert list(reader.to_iterable_dataset().skip(ODD).take(1)) == [expected[ODD]]
     again = open_dataset(str(path), infer="full").read_all()
