@@ -208,14 +208,13 @@ def threads_pay_from(cells: Iterable[Sequence[Point]]) -> float:
     ]
     if not pairs:
         return math.inf
-    longest = max(one for one, _ in pairs)
+    shortest, longest = (end(one for one, _ in pairs) for end in (min, max))
+    missing = [one / many - 1 for one, many in pairs]
     best, wait, gain = math.inf, 0.0, 0.0
-    step = 0
-    while (tried := min(one for one, _ in pairs) * 2.0 ** (step / _STEPS)) < longest:
-        step += 1
+    for step in range(math.ceil(_STEPS * math.log2(longest / shortest))):
+        tried = shortest * 2.0 ** (step / _STEPS)
         # Linear in the gain, for a given wait.
         saved = [max(0.0, one - tried) / many for one, many in pairs]
-        missing = [one / many - 1 for one, many in pairs]
         found = sum(s * m for s, m in zip(saved, missing)) / sum(s * s for s in saved)
         error = sum((m - found * s) ** 2 for s, m in zip(saved, missing))
         if error < best:

@@ -41,15 +41,13 @@ class Case(NamedTuple):
         cell: name of the cell.
         sizes: rows, elements, elements of the result.
         role: what the point will be used for.
-        timers: implementation -> timer.
-        cold: sides that are timed apart, with the pool asleep.
+        timers: implementation -> timer; several threads are timed apart, by `Asleep`.
     """
 
     cell: str
     sizes: Sizes
     role: str
     timers: dict[str, Timer]
-    cold: tuple[str, ...] = ()
 
 
 def timer(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Timer:
@@ -176,7 +174,7 @@ def measure(
     ):
         wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
         for i, case in enumerate(cases):
-            sides = [side for side in case.timers if side not in case.cold]
+            sides = [side for side in case.timers if side != THREADS]
             for side in sides if turn % 2 else reversed(sides):
                 number = numbers[i][side]
                 best[i][side] = min(best[i][side], case.timers[side](number) / number)
@@ -197,7 +195,7 @@ def measure(
 def _numbers(case: Case, floor: float, best: dict[str, float]) -> dict[str, int]:
     numbers = {}
     for side, run in case.timers.items():
-        if side in case.cold:
+        if side == THREADS:
             continue
         once = max(run(1), 1.0)
         if once < 1e6:

@@ -282,8 +282,7 @@ def _case(
     if compare:
         _compare(function, runs, args, kwargs)
     timers = {side: measure.timer(run, args, kwargs) for side, run in runs.items()}
-    cold = (THREADS,) if THREADS in sides else ()
-    return Case(name, call.sizes, role, timers, cold)
+    return Case(name, call.sizes, role, timers)
 
 
 def runner(function: Function, side: str) -> Callable[..., Any]:
@@ -335,7 +334,7 @@ def _refine(
     function: Function, name: str, points: list[Point], grid: Grid, seconds: float, probe: Probe
 ) -> tuple[list[Case], list[Point]]:
     """Measure more points around a crossing of Python and one thread."""
-    verdict = fit.fit_cell(points)[0].one
+    verdict = fit.choose_verdict(points, PYTHON, RUST)
     if verdict.kind != "threshold":
         return [], []
     _, layout, output, _ = registry.split_cell(name)

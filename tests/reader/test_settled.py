@@ -81,8 +81,10 @@ def test_a_type_that_changes_within_the_first_chunk_is_an_error_or_that_of_datas
         cache_dir=str(tmp_path / "stock"),
     )
     ours = reader.to_dataset(cache_dir=tmp_path / "ours")
-    if not (PANDAS_2 and ending == "csv"):  # text is of another type there: see test_csv.py
-        assert ours.features == expected.features
+    wanted = expected.features
+    if PANDAS_2 and ending == "csv":  # text is of the type that pandas 3 gives it: see test_csv.py
+        wanted = datasets.Features({**wanted, "t": datasets.Value("large_string")})
+    assert ours.features == wanted
     assert ours[ODD - 1 : ODD + 2] == expected[ODD - 1 : ODD + 2]
     assert list(reader.to_iterable_dataset().skip(ODD).take(1)) == [expected[ODD]]
     again = open_dataset(str(path), infer="full").read_all()
