@@ -21,6 +21,7 @@
 //!   that one.
 //! - A format takes its options by name from `Options`, and ends with `Options::finish`.
 
+mod ahead;
 pub mod buffers;
 pub mod columnar;
 pub mod compression;

@@ -6,6 +6,7 @@
 //! before), stop at the next block when the pipeline is dropped, and there are none when one thread is
 //! asked for: then all of it is done while the consumer asks.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -195,14 +196,16 @@ fn parse<P: BlockParser>(
 ) -> Result<Located<P::Output>> {
     let byte = block.byte;
     let parsed = catch_unwind(AssertUnwindSafe(|| parser.parse(block, scratch)));
-    parsed.map(|output| Located { output, byte }).map_err(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic without words");
-        ReadError::new(Cause::Internal(message.to_owned())).at_byte(byte)
-    })
+    parsed.map(|output| Located { output, byte }).map_err(|panic| internal(&*panic).at_byte(byte))
+}
+
+fn internal(panic: &(dyn Any + Send)) -> ReadError {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words");
+    ReadError::new(Cause::Internal(message.to_owned()))
 }
 
 fn start<P: BlockParser>(
@@ -232,7 +235,8 @@ fn start<P: BlockParser>(
     let reading = spawn("fast-axolotl-read".to_owned(), move || {
         loop {
             let (answer, result) = bounded(1);
-            let goes_on = match reader.next() {
+            let next = catch_unwind(AssertUnwindSafe(|| reader.next()));
+            let goes_on = match next.unwrap_or_else(|panic| Err(internal(&*panic))) {
                 Ok(None) => return,
                 // The slot in the order first: its place bounds the number of blocks under way.
                 Ok(Some(block)) => {
@@ -326,6 +330,7 @@ struct BlockReader {
     error: Option<ReadError>,
     buffers: Arc<Buffers>,
     stop: Option<Arc<AtomicBool>>,
+    is_ahead: bool,
     interrupted: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -352,6 +357,7 @@ impl BlockReader {
             error: None,
             buffers: Arc::clone(&scan.buffers),
             stop: None,
+            is_ahead: false,
             interrupted: Arc::clone(&scan.interrupted),
         }
     }
@@ -435,6 +441,7 @@ impl BlockReader {
 
     /// Reads until `wanted` bytes are pending. An error waits for the rows that came before it.
     fn fill(&mut self, wanted: usize) -> Result<()> {
+        self.read_ahead()?;
         if self.buffer.is_empty() {
             self.buffer = self.buffers.take();
         }
@@ -457,6 +464,20 @@ impl BlockReader {
                     self.input = None;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Has what is compressed decompressed on a thread of its own, where there are threads, but not for the
+    /// first rows: those come sooner without one more thread that wants a core.
+    fn read_ahead(&mut self) -> Result<()> {
+        if !self.is_ahead
+            && self.index >= FIRST_BLOCKS
+            && self.stop.is_some()
+            && let Some(input) = self.input.take()
+        {
+            self.is_ahead = true;
+            self.input = Some(input.ahead().map_err(ReadError::io)?);
         }
         Ok(())
     }

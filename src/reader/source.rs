@@ -1,10 +1,11 @@
 //! A file to read: opened late, read by position or from start to end, decompressed where it needs it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::ahead::Ahead;
 use crate::compression::{self, Compression};
 use crate::error::{ReadError, Result};
 use crate::scan::Progress;
@@ -49,7 +50,8 @@ impl Source {
     pub fn input(&self, progress: &Arc<Progress>) -> Result<Input> {
         let file = self.open()?;
         let stored_bytes = file.metadata().map_or(0, |metadata| metadata.len());
-        let counted = Counted { file, progress: Arc::clone(progress) };
+        let progress = Arc::clone(progress);
+        let counted = Counted { file, position: 0, counted: 0, progress };
         let (reader, compression) = compression::decompress(counted)
             .map_err(|error| ReadError::from(error).in_file(&self.path))?;
         Ok(Input { reader, compression, stored_bytes })
@@ -68,6 +70,14 @@ impl Input {
         self.reader = wrap(self.reader);
         self
     }
+
+    /// Decompresses what is compressed on a thread of its own, which ends with this.
+    pub fn ahead(mut self) -> io::Result<Input> {
+        if self.compression.is_some() {
+            self.reader = Box::new(Ahead::new(self.reader)?);
+        }
+        Ok(self)
+    }
 }
 
 impl Read for Input {
@@ -76,15 +86,27 @@ impl Read for Input {
     }
 }
 
+/// A file, and how far it was read. What is read again does not count.
 struct Counted {
     file: File,
+    position: u64,
+    counted: u64,
     progress: Arc<Progress>,
 }
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
-        self.progress.add(count as u64);
+        self.position += count as u64;
+        self.progress.add(self.position.saturating_sub(self.counted));
+        self.counted = self.counted.max(self.position);
         Ok(count)
+    }
+}
+
+impl Seek for Counted {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.position = self.file.seek(position)?;
+        Ok(self.position)
     }
 }

@@ -1,9 +1,10 @@
 //! Compressed content: told by its magic bytes and not by the file's name, decompressed member by
 //! member and frame by frame.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+mod gzip;
 
-use flate2::{Decompress, FlushDecompress};
+use std::io::{self, BufRead, BufReader, Read, Seek};
+
 use liblzma::stream::{Action, CONCATENATED, Stream};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
@@ -24,7 +25,6 @@ impl Compression {
     }
 }
 
-const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 /// A skippable frame: 0x184D2A50 to 0x184D2A5F, little-endian.
@@ -36,7 +36,7 @@ const STORED_BYTES: usize = 256 << 10;
 /// The compression that content with this head has.
 pub fn detect(head: &[u8]) -> Option<Compression> {
     let skippable = matches!(head, [0x50..=0x5f, rest @ ..] if rest.starts_with(ZSTD_SKIPPABLE));
-    if head.starts_with(GZIP) {
+    if head.starts_with(gzip::MAGIC) {
         Some(Compression::Gzip)
     } else if head.starts_with(ZSTD) || skippable {
         Some(Compression::Zstd)
@@ -49,17 +49,17 @@ pub fn detect(head: &[u8]) -> Option<Compression> {
 
 /// Reads `stored` decompressed, if it is compressed.
 pub fn decompress(
-    mut stored: impl Read + Send + 'static,
+    mut stored: impl Read + Seek + Send + 'static,
 ) -> io::Result<(Box<dyn Read + Send>, Option<Compression>)> {
     let mut head = Vec::with_capacity(HEAD_BYTES as usize);
     stored.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
     let compression = detect(&head);
-    let whole = Cursor::new(head).chain(stored);
+    stored.rewind()?;
     let reader: Box<dyn Read + Send> = match compression {
-        None => Box::new(whole),
-        Some(Compression::Gzip) => Box::new(Decompressed::new(whole, Gzip::new())),
-        Some(Compression::Zstd) => Box::new(Decompressed::new(whole, Zstd::new()?)),
-        Some(Compression::Xz) => Box::new(Decompressed::new(whole, Xz::new()?)),
+        None => Box::new(stored),
+        Some(Compression::Gzip) => Box::new(gzip::Gzip::new(stored)),
+        Some(Compression::Zstd) => Box::new(Decompressed::new(stored, Zstd::new()?)),
+        Some(Compression::Xz) => Box::new(Decompressed::new(stored, Xz::new()?)),
     };
     Ok((reader, compression))
 }
@@ -145,66 +145,6 @@ impl<R: Read, C: Codec> Read for Decompressed<R, C> {
             }
         }
         Ok(0)
-    }
-}
-
-/// All members of a gzip file, one after the other. Zeros after the last one are padding, anything else
-/// is damage.
-struct Gzip {
-    inflate: Decompress,
-}
-
-/// The largest window that there is.
-const WINDOW_BITS: u8 = 15;
-
-impl Gzip {
-    fn new() -> Self {
-        Gzip { inflate: Decompress::new_gzip(WINDOW_BITS) }
-    }
-}
-
-impl Codec for Gzip {
-    const NAME: &'static str = "gzip";
-    const PART: &'static str = "member";
-
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
-        let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
-        let status = self.inflate.decompress(input, output, FlushDecompress::None);
-        Step {
-            consumed: size(self.inflate.total_in() - read),
-            produced: size(self.inflate.total_out() - written),
-            ended: match status {
-                Ok(status) => Ok(status == flate2::Status::StreamEnd),
-                Err(error) => Err(error.to_string()),
-            },
-        }
-    }
-
-    fn next_part(&mut self, stored: &mut impl BufRead) -> io::Result<bool> {
-        if skip_zeros(stored)? {
-            return Ok(false);
-        }
-        if stored.fill_buf()?.first() != Some(&GZIP[0]) {
-            return Err(damaged("gzip: garbage after the last member"));
-        }
-        *self = Gzip::new();
-        Ok(true)
-    }
-}
-
-/// Whether nothing follows.
-fn skip_zeros(stored: &mut impl BufRead) -> io::Result<bool> {
-    loop {
-        let buffer = stored.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok(true);
-        }
-        let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
-        let all = zeros == buffer.len();
-        stored.consume(zeros);
-        if !all {
-            return Ok(false);
-        }
     }
 }
 
@@ -297,7 +237,7 @@ fn damaged(message: impl Into<String>) -> io::Error {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Cursor, Write};
 
     use super::*;
 
@@ -357,6 +297,69 @@ mod tests {
             assert!(error.is_some());
         }
         assert_eq!(read([gzip(b"ab"), vec![0; 9]].concat(), 5), (b"ab".to_vec(), None));
+    }
+
+    #[test]
+    fn heads_of_gzip_members_are_skipped() {
+        let member = |builder: flate2::GzBuilder| {
+            let mut encoder = builder.write(Vec::new(), flate2::Compression::best());
+            encoder.write_all(b"abc").unwrap();
+            encoder.finish().unwrap()
+        };
+        let named = member(flate2::GzBuilder::new().filename("a.txt").comment("b").extra("cd"));
+        let plain = member(flate2::GzBuilder::new());
+        // With a checksum of the head, which is 5 bytes longer then: of a file of 1 byte, stored.
+        let checked = [
+            &[0x1f, 0x8b, 8, 2, 0, 0, 0, 0, 0, 255, 0x61, 0xd0, 1, 1, 0, 0xfe, 0xff, b'a'][..],
+            &[0x43, 0xbe, 0xb7, 0xe8, 1, 0, 0, 0],
+        ]
+        .concat();
+        let (content, error) = read([&named[..], &plain, &named].concat(), 100);
+        assert_eq!((&content[..], error), (&b"abcabcabc"[..], None));
+        let expected = flate2::read::MultiGzDecoder::new(&checked[..]).read_to_end(&mut Vec::new());
+        let (content, error) = read([&plain[..], &checked].concat(), 100);
+        assert_eq!(error.is_none(), expected.is_ok(), "{error:?} {expected:?}");
+        assert!(content.starts_with(b"abc"));
+        for length in 0..named.len() {
+            let (content, error) = read([&plain[..], &named[..length]].concat(), 100);
+            assert!(content.starts_with(b"abc"));
+            assert_eq!(error.is_some(), length > 0, "{length}");
+        }
+    }
+
+    #[test]
+    fn gzip_of_every_level_and_length_is_whole() {
+        let text = text();
+        for level in [0, 1, 6, 9] {
+            for length in [0, 1, 7, 1000, 32 << 10, 400_000] {
+                let compression = flate2::Compression::new(level);
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), compression);
+                // Both what repeats and what does not.
+                let content = [&text[..length], &[b'x'; 100][..length.min(100)]].concat();
+                encoder.write_all(&content).unwrap();
+                let member = encoder.finish().unwrap();
+                let twice = [&content[..], &content].concat();
+                assert_eq!(read([&member[..], &member].concat(), 10_000), (twice, None));
+                let mut wrong = member;
+                let last = wrong.len() - 6;
+                wrong[last] ^= 1;
+                let (found, error) = read(wrong, 10_000);
+                assert_eq!(found, content);
+                assert!(error.unwrap().starts_with("gzip: "));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_repeated_from_the_member_before() {
+        // A match at the start of a member: of length 3 and distance 1, in fixed codes.
+        let mut stored = gzip(b"abcdefgh".repeat(5000).as_slice());
+        let mut member = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+        member.extend([0x03, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        stored.extend(member);
+        let (content, error) = read(stored, 1 << 20);
+        assert_eq!(content, b"abcdefgh".repeat(5000));
+        assert!(error.is_some());
     }
 
     #[test]
