@@ -351,7 +351,8 @@ def memory() -> int:
     return 0
 
 
-def child(name: str, folder: str) -> None:
+def child(name: str, folder: str, looks_closely: bool) -> None:
+    """Run one reader. To look at the memory at each batch costs time, and sees all of a short read."""
     import numpy  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
@@ -378,20 +379,26 @@ def child(name: str, folder: str) -> None:
     batches = run(f"{folder}/{file}")
     rows = next(batches)
     first = time.perf_counter()
-    rows += sum(batches)
+    for count in batches:
+        rows += count
+        if looks_closely:
+            peak = max(peak, memory())
     end = time.perf_counter()
     done.set()
     watcher.join()
     print(json.dumps([end - start, first - start, max(peak - before, 0) / 1024, rows]))
 
 
-def measure(names: list[str], folder: Path, rounds: int) -> dict[str, list[list[float]]]:
+def measure(
+    names: list[str], folder: Path, rounds: int, *options: str
+) -> dict[str, list[list[float]]]:
     """Run all of them in turn, `rounds` times."""
     found: dict[str, list[list[float]]] = {name: [] for name in names}
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     for number in range(rounds):
         for name in names:
             command = [sys.executable, __file__, "--child", name, "--data", str(folder)]
+            command += options
             run = subprocess.run(
                 command, capture_output=True, text=True, check=False, env=environment
             )
@@ -449,7 +456,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def grown(names: list[str], folder: Path, longer: Path, rounds: int) -> str:
     """Peaks of memory for the files, and for those with all rows three times."""
-    once, thrice = measure(names, folder, rounds), measure(names, longer, rounds)
+    once, thrice = (measure(names, part, rounds, "--memory") for part in (folder, longer))
     lines = ["| read | peak, MB | three times as long | grown by |", "| --- | --- | --- | --- |"]
     for name in names:
         # The least of several: what the machine did beside is not the reader's.
@@ -471,7 +478,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     asked = parser.parse_args()
     if asked.child:
-        child(asked.child, str(asked.data))
+        child(asked.child, str(asked.data), asked.memory)
         return
     sys.path.insert(0, str(Path(__file__).parent))
     import reader_data

@@ -190,21 +190,17 @@ def _repeat_columnar(folder: Path, longer: Path) -> None:
         ("snappy.parquet", "snappy", 8192),
         ("one.parquet", "zstd", None),
     ):
-        table = pq.read_table(folder / name)
-        if rows is None:
-            # Its one group has all rows.
-            table = pa.concat_tables([table] * TIMES)
-        with pq.ParquetWriter(longer / name, table.schema, compression=codec) as out:
-            for _ in range(TIMES if rows else 1):
-                out.write_table(table, row_group_size=rows or len(table))
+        # Groups and batches as long as those of the file, also where its rows begin again.
+        table = pa.concat_tables([pq.read_table(folder / name)] * TIMES)
+        pq.write_table(table, longer / name, rows or len(table), compression=codec)
     for name, codec in (("data.arrow", None), ("zstd.arrow", "zstd"), ("data.arrows", None)):
         new = pa.ipc.new_stream if name == "data.arrows" else pa.ipc.new_file
-        table = pa.ipc.open_file(pa.memory_map(str(folder / "data.arrow"))).read_all()
+        once = pa.ipc.open_file(pa.memory_map(str(folder / "data.arrow"))).read_all()
+        table = pa.concat_tables([once] * TIMES).combine_chunks()
         options = pa.ipc.IpcWriteOptions(compression=codec)
         path = str(longer / name)
         with pa.OSFile(path, "wb") as sink, new(sink, table.schema, options=options) as out:
-            for _ in range(TIMES):
-                out.write_table(table)
+            out.write_table(table, len(once.column(0).chunk(0)))
     import datasets
 
     shutil.rmtree(longer / "saved", ignore_errors=True)

@@ -245,7 +245,7 @@ class Reader:
             for batch in self.batches(skip):
                 yield batch.to_pydict()
             return
-        batches = self._start()
+        batches = self._start(for_objects=True)
         try:
             if skip:
                 batches.skip(skip)
@@ -343,10 +343,10 @@ class Reader:
         files = self._spec.files
         return f"<Reader of {len(files.paths)} {files.format} file(s): {', '.join(self._names())}>"
 
-    def _start(self) -> "_core.Batches":
+    def _start(self, *, for_objects: bool = False) -> "_core.Batches":
         if self._closed:
             raise ValueError("the reader is closed")
-        batches = self._files.read()
+        batches = self._files.read(for_objects=for_objects)
         self._open.append(batches)
         return batches
 

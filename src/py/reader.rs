@@ -254,9 +254,12 @@ impl Files {
         ArrowSchema { schema: Arc::clone(self.dataset.full_schema()) }
     }
 
-    /// Start to read.
-    fn read(&self, py: Python<'_>) -> PyResult<Batches> {
-        let reader = py.detach(|| self.dataset.reader());
+    /// Start to read; for objects of Python, making which takes longer than reading, little is read ahead.
+    #[pyo3(signature = (*, for_objects = false))]
+    fn read(&self, py: Python<'_>, for_objects: bool) -> PyResult<Batches> {
+        let dataset = self.dataset.clone();
+        let dataset = if for_objects { dataset.for_slow_caller() } else { dataset };
+        let reader = py.detach(|| dataset.reader());
         let reader = reader.map_err(|error| self.signals.exception(py, &error))?;
         let schema = Arc::clone(reader.schema());
         let state = State { reader: Some(reader), error: None, unconverted: None, rows: 0 };

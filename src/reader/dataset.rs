@@ -49,6 +49,13 @@ impl Dataset {
         self
     }
 
+    /// The same for a caller that takes longer with the rows than reading them.
+    #[must_use]
+    pub fn for_slow_caller(mut self) -> Self {
+        self.scan.caller_is_slow = true;
+        self
+    }
+
     /// All columns of the files.
     pub fn full_schema(&self) -> &SchemaRef {
         &self.schema

@@ -260,11 +260,12 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle
     thread::Builder::new().name(name).spawn(run).map_err(ReadError::io)
 }
 
-/// Enough to keep all threads busy, and not more than the memory that a reader may take.
+/// Enough to keep all threads busy, and not more than the memory that a reader may take; one where the
+/// caller is what is waited for.
 fn blocks_under_way(scan: &Scan) -> usize {
     const BYTES: usize = 12 << 20;
     let fitting = BYTES / scan.block_bytes.max(1);
-    (scan.threads + 2).min(fitting.max(2))
+    if scan.caller_is_slow { 1 } else { (scan.threads + 2).min(fitting.max(2)) }
 }
 
 impl<T> Threads<T> {

@@ -46,6 +46,8 @@ pub struct Scan {
     pub block_bytes: usize,
     /// A row may not be longer than this.
     pub max_row_bytes: usize,
+    /// Whether the caller takes longer with the rows than reading them: little need be read ahead.
+    pub caller_is_slow: bool,
     pub progress: Arc<Progress>,
     /// For content: from the look at a file to its rows, and from file to file.
     pub buffers: Arc<Buffers>,
@@ -75,6 +77,7 @@ impl Default for Scan {
             infer: Infer::First,
             block_bytes: 1 << 20,
             max_row_bytes: 256 << 20,
+            caller_is_slow: false,
             progress: Arc::default(),
             buffers: Arc::default(),
             bad_file: None,

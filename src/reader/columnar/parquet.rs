@@ -413,7 +413,8 @@ impl Batches {
                 }) as Box<dyn Lane>
             })
             .collect();
-        Lanes::new(lanes, depth.clamp(1, 4), &self.scan)
+        let most = if self.scan.caller_is_slow { 2 } else { 4 };
+        Lanes::new(lanes, depth.clamp(1, most), &self.scan)
     }
 
     fn batch(&mut self) -> Result<Option<RecordBatch>> {

@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use crc32fast::Hasher;
 use flate2::{Decompress, FlushDecompress};
 
+use crate::guard::guarded;
+
 use super::{Codec, Decompressed, STORED_BYTES, Step, damaged, size};
 
 pub const MAGIC: &[u8] = &[0x1f, 0x8b];
@@ -35,7 +37,7 @@ impl<R: Read + Seek> Read for Gzip<R> {
         loop {
             match &mut self.state {
                 State::Fast(fast) => {
-                    if let Some(count) = fast.read(buffer) {
+                    if let Ok(Some(count)) = guarded(|| Ok(fast.read(buffer))) {
                         return Ok(count);
                     }
                     let State::Fast(fast) = std::mem::replace(&mut self.state, State::Done) else {
