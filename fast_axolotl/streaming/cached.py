@@ -55,7 +55,7 @@ def _build(reader: Reader, features: datasets.Features, root: Path, folder: Path
         rows = 0
         with pa.OSFile(str(making / _DATA), "wb") as sink, pa.ipc.new_stream(sink, schema) as out:
             for batch in reader:
-                out.write_batch(_conforming(batch, schema, features))
+                out.write_batch(_conforming(batch, schema))
                 rows += batch.num_rows
         (making / _INFO).write_text(json.dumps({"rows": rows, "files": reader.files}, indent=1))
         if folder.exists():  # what is left of one that was not finished
@@ -66,13 +66,10 @@ def _build(reader: Reader, features: datasets.Features, root: Path, folder: Path
             shutil.rmtree(making)
 
 
-def _conforming(
-    batch: pa.RecordBatch, schema: pa.Schema, features: datasets.Features
-) -> pa.RecordBatch:
+def _conforming(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     if batch.schema.equals(schema, check_metadata=False):
         return pa.RecordBatch.from_arrays(batch.columns, schema=schema)
     table = pa.Table.from_batches([batch]).cast(schema)
-    del features
     return table.combine_chunks().to_batches()[0]
 
 
