@@ -352,7 +352,7 @@ def memory() -> int:
 
 
 def child(name: str, folder: str, looks_closely: bool) -> None:
-    """Run one reader. To look at the memory at each batch costs time, and sees all of a short read."""
+    """Run one reader; to look at the memory at each batch costs time, and sees short reads, too."""
     import numpy  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
