@@ -60,10 +60,9 @@ const PIECE: usize = 256 << 10;
 const ZLIB_HEAD: &[u8] = &[0x78, 0x01];
 /// The checksum of a member and its length, which end it.
 const TRAILER: usize = 8;
-/// fdeflate takes the checksum of a zlib stream, which is as long as that of a member; and what it holds
-/// of the bytes after it, these at most.
-const CHECKSUM: usize = 4;
-const HELD: usize = 3;
+/// How much of the trailer fdeflate takes: as much as the checksum of a zlib stream, and three bytes more
+/// that it holds of what it is given. Less where it was given less, which it does not tell.
+const TAKEN: usize = 4 + 3;
 
 /// As far as all is well.
 struct Fast<R> {
@@ -83,8 +82,9 @@ struct Member {
     inflate: fdeflate::Decompressor,
     checksum: Hasher,
     length: u32,
-    /// What was consumed last.
-    consumed: [u8; TRAILER],
+    /// What was consumed last, and whether more was given.
+    consumed: [u8; TAKEN],
+    had_more: bool,
 }
 
 impl<R: Read + Seek> Fast<R> {
@@ -131,7 +131,9 @@ impl<R: Read + Seek> Fast<R> {
         (self.made, self.taken) = (0, 0);
         let (consumed, _) = inflate.read(ZLIB_HEAD, &mut self.content, 0, false).ok()?;
         let checksum = Hasher::new();
-        self.member = Some(Member { inflate, checksum, length: 0, consumed: [0; TRAILER] });
+        let (length, consumed_last) = (0, [0; TAKEN]);
+        let member = Member { inflate, checksum, length, consumed: consumed_last, had_more: false };
+        self.member = Some(member);
         (consumed == ZLIB_HEAD.len()).then_some(true)
     }
 
@@ -148,6 +150,7 @@ impl<R: Read + Seek> Fast<R> {
             return None;
         }
         member.remember(input.get(..consumed)?);
+        member.had_more = consumed < input.len();
         self.stored.consume(consumed);
         member.checksum.update(self.content.get(self.made..self.made + made)?);
         // Modulo 2^32, as the trailer has it.
@@ -159,14 +162,10 @@ impl<R: Read + Seek> Fast<R> {
     fn end_member(&mut self) -> Option<()> {
         let member = self.member.take()?;
         let expected = [member.checksum.finalize(), member.length].map(u32::to_le_bytes).concat();
-        // How much of the trailer was consumed is not told: as much as is as expected.
-        let begun = (CHECKSUM..=CHECKSUM + HELD)
-            .rev()
-            .find(|count| member.consumed.ends_with(&expected[..*count]))?;
-        let mut rest = [0; TRAILER];
-        let rest = rest.get_mut(begun..)?;
-        self.stored.read_exact(rest).ok()?;
-        (*rest == expected[begun..]).then_some(())
+        let (begun, rest) = expected.split_at(TAKEN);
+        let mut found = [0; TRAILER - TAKEN];
+        self.stored.read_exact(&mut found).ok()?;
+        (member.had_more && member.consumed == *begun && found == *rest).then_some(())
     }
 
     /// The same content from where it was given to, and then what is wrong with it.
@@ -182,9 +181,9 @@ impl<R: Read + Seek> Fast<R> {
 
 impl Member {
     fn remember(&mut self, consumed: &[u8]) {
-        let count = consumed.len().min(TRAILER);
+        let count = consumed.len().min(TAKEN);
         self.consumed.rotate_left(count);
-        self.consumed[TRAILER - count..].copy_from_slice(&consumed[consumed.len() - count..]);
+        self.consumed[TAKEN - count..].copy_from_slice(&consumed[consumed.len() - count..]);
     }
 }
 
@@ -215,6 +214,14 @@ fn skip_header(stored: &mut impl BufRead) -> Option<()> {
         }
     }
     Some(())
+}
+
+#[cfg(test)]
+impl<R> Gzip<R> {
+    /// Whether zlib was not asked.
+    pub fn is_fast(&self) -> bool {
+        matches!(self.state, State::Fast(_))
+    }
 }
 
 /// All members of a gzip file by zlib. Zeros after the last one are padding, anything else is damage.

@@ -339,7 +339,21 @@ mod tests {
                 encoder.write_all(&content).unwrap();
                 let member = encoder.finish().unwrap();
                 let twice = [&content[..], &content].concat();
-                assert_eq!(read([&member[..], &member].concat(), 10_000), (twice, None));
+                let both = [&member[..], &member].concat();
+                assert_eq!(read(both.clone(), 10_000), (twice.clone(), None));
+                let mut fast = gzip::Gzip::new(Cursor::new(both));
+                let mut found = Vec::new();
+                fast.read_to_end(&mut found).unwrap();
+                assert_eq!(found, twice);
+                assert!(fast.is_fast(), "level {level}, {length} bytes");
+                for place in [8, 6, 2] {
+                    // A byte too many in front of the trailer, and in it.
+                    let mut longer = member.clone();
+                    longer.insert(longer.len() - place, 0x7d);
+                    let (found, error) = read(longer, 10_000);
+                    assert_eq!(found, content);
+                    assert!(error.unwrap().starts_with("gzip: "), "{place}");
+                }
                 let mut wrong = member;
                 let last = wrong.len() - 6;
                 wrong[last] ^= 1;
