@@ -327,6 +327,18 @@ def test_a_mode_is_taken_from_the_environment_before_axolotl_is_there(run) -> No
     )
 
 
+def test_an_import_under_way_keeps_its_finders(run) -> None:
+    run(
+        """
+        found = list(sys.meta_path)
+        under_way = iter(sys.meta_path)
+        first = next(under_way)
+        fast_axolotl.uninstall()
+        assert [first, *under_way] == found and len(sys.meta_path) < len(found)
+        """
+    )
+
+
 def test_threads(run) -> None:
     run(
         """

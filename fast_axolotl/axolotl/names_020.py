@@ -86,7 +86,8 @@ def uninstall() -> bool:
     meta_path: list[Any] = sys.meta_path
     if _finder not in meta_path:
         return False
-    meta_path.remove(_finder)
+    # Another list: an import that goes through this one meanwhile would skip a finder.
+    sys.meta_path = [finder for finder in meta_path if finder is not _finder]
     for name in MODULES:
         module = sys.modules.get(name)
         if module is not None and getattr(module.__spec__, "loader", None) is _finder:

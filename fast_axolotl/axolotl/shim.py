@@ -64,7 +64,8 @@ def uninstall() -> bool:
         changed = _installed
         _installed = False
         if _finder in sys.meta_path:
-            sys.meta_path.remove(_finder)
+            # Another list: an import that goes through this one meanwhile would skip a finder.
+            sys.meta_path = [finder for finder in sys.meta_path if finder is not _finder]
         names_020.uninstall()
         if "fast_axolotl.axolotl.patching" in sys.modules:
             from . import patching
