@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     Loaded = Callable[[ModuleType, frozenset[str]], None]
 
 
+def take_out(finder: Any) -> bool:
+    """Take a finder out of `sys.meta_path`.
+
+    It becomes another list: an import that goes through this one meanwhile would skip a finder.
+
+    Returns:
+        True, or False where the finder was not there.
+    """
+    if finder not in sys.meta_path:
+        return False
+    sys.meta_path = [other for other in sys.meta_path if other is not finder]
+    return True
+
+
 class _Loader:
     """Stands before a module's loader until the module is executed."""
 

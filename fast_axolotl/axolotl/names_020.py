@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+from .import_hook import take_out
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,11 +85,8 @@ def uninstall() -> bool:
     Returns:
         True, or False where they were not offered.
     """
-    meta_path: list[Any] = sys.meta_path
-    if _finder not in meta_path:
+    if not take_out(_finder):
         return False
-    # Another list: an import that goes through this one meanwhile would skip a finder.
-    sys.meta_path = [finder for finder in meta_path if finder is not _finder]
     for name in MODULES:
         module = sys.modules.get(name)
         if module is not None and getattr(module.__spec__, "loader", None) is _finder:

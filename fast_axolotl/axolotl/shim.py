@@ -11,7 +11,7 @@ from fast_axolotl._native import RUST_AVAILABLE
 from fast_axolotl.dispatch import registry
 
 from . import names_020, patch_map
-from .import_hook import Finder
+from .import_hook import Finder, take_out
 from .patch_map import Seam
 
 TYPE_CHECKING = False
@@ -63,9 +63,7 @@ def uninstall() -> bool:
     with _lock:
         changed = _installed
         _installed = False
-        if _finder in sys.meta_path:
-            # Another list: an import that goes through this one meanwhile would skip a finder.
-            sys.meta_path = [finder for finder in sys.meta_path if finder is not _finder]
+        take_out(_finder)
         names_020.uninstall()
         if "fast_axolotl.axolotl.patching" in sys.modules:
             from . import patching

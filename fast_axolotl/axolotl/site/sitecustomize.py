@@ -31,7 +31,8 @@ class _WhenAxolotlIsImported:
         del path, target
         if name != "axolotl":
             return
-        sys.meta_path.remove(self)
+        # Another list: the import that asks goes through this one, and would skip a finder.
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
         try:
             from fast_axolotl.axolotl import run_report
         except ImportError as error:
