@@ -257,9 +257,10 @@ impl Files {
     /// Start to read; for objects of Python, making which takes longer than reading, little is read ahead.
     #[pyo3(signature = (*, for_objects = false))]
     fn read(&self, py: Python<'_>, for_objects: bool) -> PyResult<Batches> {
-        let dataset = self.dataset.clone();
-        let dataset = if for_objects { dataset.for_slow_caller() } else { dataset };
-        let reader = py.detach(|| dataset.reader());
+        let reader = py.detach(|| match for_objects {
+            true => self.dataset.clone().for_slow_caller().reader(),
+            false => self.dataset.reader(),
+        });
         let reader = reader.map_err(|error| self.signals.exception(py, &error))?;
         let schema = Arc::clone(reader.schema());
         let state = State { reader: Some(reader), error: None, unconverted: None, rows: 0 };

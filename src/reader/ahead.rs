@@ -47,14 +47,11 @@ fn run(
             (0, Some(io::Error::other("decompressing it has failed in an unforeseen way")))
         });
         piece.truncate(count);
-        let is_end = count < PIECE && error.is_none();
-        let goes_on = (count == 0 || found.send(Ok(piece)).is_ok()) && error.is_none() && !is_end;
-        if let Some(error) = error {
-            let _ = found.send(Err(error));
-        } else if is_end {
-            let _ = found.send(Ok(Vec::new()));
+        if count > 0 && found.send(Ok(piece)).is_err() {
+            return;
         }
-        if !goes_on {
+        if count < PIECE {
+            let _ = found.send(error.map_or(Ok(Vec::new()), Err));
             return;
         }
     }

@@ -1,5 +1,6 @@
 //! Panics of libraries on damaged input, turned into errors without a word on stderr.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
@@ -24,12 +25,16 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let outer = QUIET.with(|quiet| quiet.replace(true));
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     QUIET.with(|quiet| quiet.set(outer));
-    result.unwrap_or_else(|payload| {
-        let message = payload
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("no reason given");
+    result.unwrap_or_else(|panic| {
+        let message = message(&*panic).unwrap_or("no reason given");
         Err(ReadError::damaged(format!("the data contradicts itself: {message}")))
     })
+}
+
+/// What a panic says, if it has words.
+pub fn message(panic: &(dyn Any + Send)) -> Option<&str> {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
 }

@@ -22,6 +22,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::buffers::Buffers;
 use crate::error::{Cause, ReadError, Result};
+use crate::guard;
 use crate::scan::{BatchSource, LOOK_UP, Scan};
 use crate::source::Input;
 
@@ -200,11 +201,7 @@ fn parse<P: BlockParser>(
 }
 
 fn internal(panic: &(dyn Any + Send)) -> ReadError {
-    let message = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words");
+    let message = guard::message(panic).unwrap_or("a panic without words");
     ReadError::new(Cause::Internal(message.to_owned()))
 }
 

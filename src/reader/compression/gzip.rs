@@ -130,10 +130,13 @@ impl<R: Read + Seek> Fast<R> {
         // From the start: nothing is repeated from the member before.
         (self.made, self.taken) = (0, 0);
         let (consumed, _) = inflate.read(ZLIB_HEAD, &mut self.content, 0, false).ok()?;
-        let checksum = Hasher::new();
-        let (length, consumed_last) = (0, [0; TAKEN]);
-        let member = Member { inflate, checksum, length, consumed: consumed_last, had_more: false };
-        self.member = Some(member);
+        self.member = Some(Member {
+            inflate,
+            checksum: Hasher::new(),
+            length: 0,
+            consumed: [0; TAKEN],
+            had_more: false,
+        });
         (consumed == ZLIB_HEAD.len()).then_some(true)
     }
 
