@@ -1,6 +1,8 @@
 """Bad input: the message, the same from every implementation, and the next good call right."""
 
 import ctypes
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -925,3 +927,52 @@ def test_wrong_calls(
     assert isinstance(expected, TypeError)
     assert type(found) is TypeError
     assert str(found) == str(expected)
+
+
+SMALL_MACHINE = """
+import os, sys
+real = os.sysconf
+os.sysconf = lambda name: 1000 if name == "SC_PHYS_PAGES" else real(name)
+import fast_axolotl
+from fast_axolotl import _native, reference
+functions = reference if sys.argv[1] == "reference" else _native.core
+most = 2 * 1000 * real("SC_PAGE_SIZE") // 8
+
+def told(name, *args, **options):
+    try:
+        getattr(functions, name)(*args, **options)
+        return "fits"
+    except MemoryError as error:
+        return str(error)
+
+half = most // 2
+for found, expected in (
+    (told("create_padding_mask", 0, most), "fits"),
+    (told("create_padding_mask", 0, most + 1), f"1 rows of {most + 1} tokens"),
+    (told("pad_sequences", [[1], [2]], half), "fits"),
+    (told("pad_sequences", [[1], [2]], half + 1), f"2 rows of {half + 1} tokens"),
+    (told("pack_sequences", [[1], [2]], most, 0, 2), "fits"),
+    (told("pack_sequences", [], most + 1, 0, 2), "fits"),
+    (told("pack_sequences", [[1], [2]], most + 1, 0, 2), f"1 rows of {most + 1} tokens"),
+    (told("concatenate_and_pack", [[1]], [[1]], [[1]], most, 0), "fits"),
+    (
+        told("concatenate_and_pack", [[1]], [[1]], [[1]], most + 1, 0),
+        f"1 rows of {most + 1} tokens",
+    ),
+    (
+        told("pack_sequences", [[1], [2]], most + 1, 0, 2, output="numpy"),
+        f"1 rows of {most + 1} tokens",
+    ),
+    (told("pad_sequences", [[1], [2]], half + 1, output="arrow"), f"2 rows of {half + 1} tokens"),
+):
+    assert found == (expected if expected == "fits" else f"{expected} do not fit in memory"), found
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="Windows promises no more than there is")
+@pytest.mark.parametrize("name", ["rust", "reference"])
+def test_no_more_is_tried_than_the_machine_has(name: str) -> None:
+    # Some systems promise any memory, and end the process that uses it.
+    if name == "rust" and implementations.WITHOUT_RUST:
+        pytest.skip("needs the extension")
+    subprocess.run([sys.executable, "-c", SMALL_MACHINE, name], check=True)

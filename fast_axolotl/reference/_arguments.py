@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 OUTPUTS = ("lists", "numpy", "torch", "arrow")
+
+_memory = 0
 
 
 def size(name: str, value: Any, minimum: int = 0) -> int:
@@ -54,6 +57,21 @@ def too_large(rows: int, width: int) -> MemoryError:
     The same words for every output: each library has its own, and a list has none.
     """
     return MemoryError(f"{rows} rows of {width} tokens do not fit in memory")
+
+
+def fits(rows: int, width: int) -> bool:
+    """Return whether a result of `rows` x `width` tokens may be tried.
+
+    macOS, and Linux where `vm.overcommit_memory` is 1, promise any memory and end the process that
+    uses it. What is over twice the physical memory, more than swap makes up for, is not tried.
+    """
+    global _memory
+    if not _memory:
+        try:
+            _memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, OSError, ValueError):
+            _memory = sys.maxsize  # Windows promises no more than there is.
+    return rows * width * 8 <= 2 * _memory
 
 
 def output(value: Any) -> str:

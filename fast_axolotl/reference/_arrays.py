@@ -42,7 +42,7 @@ class Target:
                 )
         else:
             numpy = import_library("numpy", output)
-        if max(rows, 1) * width * 8 > _INT64_MAX:
+        if max(rows, 1) * width * 8 > _INT64_MAX or not _arguments.fits(rows, width):
             raise _arguments.too_large(rows, width)
         try:
             if output == "arrow":

@@ -65,6 +65,7 @@ def pack_sequences(
         return _packed_arrays(
             rows, max_length, pad_token_id, eos_token_id, label_pad_id, output=output
         )
+    _check_memory("sequences", rows, max_length, 2)
     end_ids, end_labels = [eos_token_id, pad_token_id], [eos_token_id, label_pad_id]
     packed: list[list[Any]] = []
     packed_labels: list[list[Any]] = []
@@ -157,6 +158,7 @@ def concatenate_and_pack(
         return _concatenated_arrays(
             (ids_rows, labels_rows, mask_rows), max_length, pad_token_id, label_pad_id, output
         )
+    _check_memory("input_ids", ids_rows, max_length, 0)
     packed: list[list[Any]] = []
     packed_labels: list[list[Any]] = []
     packed_mask: list[list[Any]] = []
@@ -213,6 +215,14 @@ def _too_long(name: str, rows: list[list[Any]], max_length: int, ends: int) -> E
                 f"{name}[{i}] has length {length}{with_ends}, longer than max_length {max_length}"
             )
     return changed()
+
+
+def _check_memory(name: str, rows: list[list[Any]], max_length: int, ends: int) -> None:
+    # There are no more packed rows than sequences: the plan is only made where that is too many.
+    if not _arguments.fits(len(rows), max_length):
+        packed = len(_plan(name, rows, max_length, ends))
+        if not _arguments.fits(packed, max_length):
+            raise _arguments.too_large(packed, max_length)
 
 
 def _plan(

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMemoryView, PyString};
 
 use crate::error::{Error, Result};
-use crate::py::arguments::Output;
+use crate::py::arguments::{Output, check_memory};
 use crate::py::fresh_array::FreshArray;
 use crate::py::rows::loaded;
 
@@ -38,6 +38,7 @@ impl<'py> Target<'py> {
         if rows.max(1).checked_mul(width).is_none_or(|count| count > isize::MAX as usize / 8) {
             return Err(Error::TableMemory { rows, width });
         }
+        check_memory(py, rows, width)?;
         let (memory, fresh) = match output {
             Output::Lists | Output::Numpy | Output::Torch => FreshArray::numpy(py, rows, width)
                 .map(|(memory, fresh)| (memory, Some(fresh)))

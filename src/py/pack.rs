@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::{Error, Place, Result};
-use crate::py::arguments::{Output, size};
+use crate::py::arguments::{Output, check_memory, size};
 use crate::py::arrays::Target;
 use crate::py::fastcall::Arguments;
 use crate::py::list_emitter::{GcPause, Items, NewList};
@@ -37,6 +37,7 @@ pub fn pack_sequences<'py>(
         }
     };
     if output == Output::Lists {
+        check_memory(py, plan.len(), max_length)?;
         return pack_lists(py, &rows, &plan, max_length, pad, eos, label_pad)
             .map_err(|error| error.in_table(py, plan.len(), max_length));
     }
@@ -150,6 +151,7 @@ pub fn concatenate_and_pack<'py>(
         }
     };
     if output == Output::Lists {
+        check_memory(py, plan.len(), max_length)?;
         return concatenated_lists(py, [&ids, &labels, &masks], &plan, max_length, pad, label_pad)
             .map_err(|error| error.in_table(py, plan.len(), max_length));
     }

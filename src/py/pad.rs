@@ -7,7 +7,7 @@ use pyo3::types::PyString;
 
 use crate::error::Place;
 use crate::error::{Error, Result};
-use crate::py::arguments::{Output, index, optional_size, shown};
+use crate::py::arguments::{Output, check_memory, index, optional_size, shown};
 use crate::py::arrays::Target;
 use crate::py::fastcall::Arguments;
 use crate::py::list_emitter::{GcPause, NewList};
@@ -41,6 +41,7 @@ pub fn pad_sequences<'py>(
         }
     };
     if output == Output::Lists {
+        check_memory(py, rows.len(), width)?;
         return pad_lists(py, &rows, width, pad_value, right)
             .map_err(|error| error.in_table(py, rows.len(), width));
     }
@@ -117,6 +118,7 @@ pub fn create_padding_mask<'py>(
         }
         None => 0,
     };
+    check_memory(py, 1, missing)?;
     let mut positions =
         NewList::with_capacity(py, missing).map_err(|error| error.in_table(py, 1, missing))?;
     for position in 0..missing {
