@@ -73,6 +73,22 @@ def conservative(points: list[fit.Point], holder: str, challenger: str, least: i
     return best
 
 
+def conservative_split(points: list[fit.Point], cost: Cost) -> Verdict:
+    """Return the rule that uses several threads only for what takes one long on every machine.
+
+    Args:
+        points: of a cell on all machines.
+        cost: of one thread, which the rule predicts the time by.
+    """
+    timed = [p for p in points if policy.THREADS in p.times]
+    lost = [
+        cost.at(p.sizes) for p in timed if p.times[policy.THREADS] * MARGIN > p.times[policy.RUST]
+    ]
+    longest = max((cost.at(p.sizes) for p in timed), default=0.0)
+    at = max(lost, default=0.0) * ROOM
+    return fit.split_at(cost, at if at < longest else math.inf)
+
+
 def default(profiles: dict[str, profile.Profile]) -> dict[str, Any]:
     """Return the data of the packaged default."""
     cells = sorted({cell for one in profiles.values() for cell in one.data["points"]})
@@ -80,13 +96,16 @@ def default(profiles: dict[str, profile.Profile]) -> dict[str, Any]:
     for cell in cells:
         points = points_of(profiles, cell)
         least = LEAST * len(profiles)
+        costs = mean_costs([one.fits[cell] for one in profiles.values() if cell in one.fits])
         one = conservative(points, policy.PYTHON, policy.RUST, least)
         many = split = None
-        if any(policy.THREADS in p.times for p in points):
-            many = conservative(points, policy.PYTHON, policy.THREADS, least)
-            split = conservative(points, policy.RUST, policy.THREADS, least)
+        if policy.THREADS in costs:
+            split = conservative_split(points, costs[policy.RUST])
+            # Asked only where several threads beat one.
+            long = [p for p in points if split.choose(p.sizes) == policy.THREADS]
+            many = conservative(long or points, policy.PYTHON, policy.THREADS, least)
         verdicts[cell] = fit.cell_data(Cell(one, many, split))
-        fits[cell] = mean_fits([one.fits[cell] for one in profiles.values() if cell in one.fits])
+        fits[cell] = {side: fit.cost_data(cost) for side, cost in costs.items()}
     machines = {name: one.data["key"] for name, one in profiles.items()}
     rules = {name: profile._cell(name, rule) for name, rule in verdicts.items()}
     judged = {
@@ -104,14 +123,13 @@ def default(profiles: dict[str, profile.Profile]) -> dict[str, Any]:
     }
 
 
-def mean_fits(fits: list[dict[str, Cost]]) -> dict[str, list[float]]:
+def mean_costs(fits: list[dict[str, Cost]]) -> dict[str, Cost]:
     """Return the mean cost of each side over the machines that have it."""
     found = {}
     for side in policy.IMPLEMENTATIONS:
         costs = [one[side] for one in fits if side in one]
         if costs:
-            means = (math.fsum(values) / len(costs) for values in zip(*costs))
-            found[side] = fit.cost_data(Cost(*means))
+            found[side] = Cost(*(math.fsum(values) / len(costs) for values in zip(*costs)))
     return found
 
 

@@ -71,7 +71,7 @@ def open_dataset(
         format: One of `list_supported_formats()`; else name and content tell.
         columns: The columns to read, in this order. Others are not decoded.
         batch_size: Rows of a batch. The last batch may have fewer.
-        num_threads: Threads to use; 0 for as many as this process may use.
+        num_threads: Threads to use; 0 for as many as this process may use, but no more than 8.
         schema: An Arrow schema or `datasets.Features` to read with, instead of finding one.
         infer: "first" finds types from the head of the first file, 250 rows and 512 KiB or more
             until they have settled; "chunk" from as much of it as `datasets` reads at first (10 MiB

@@ -15,6 +15,10 @@ type Answer<T> = Result<Option<T>>;
 
 pub struct Ordered<T> {
     work: Arc<Work<T>>,
+    /// The bytes that a result takes.
+    size: fn(&T) -> usize,
+    /// Of the results so far.
+    largest: usize,
     scan: Scan,
     next: usize,
     /// Whether the caller's thread does the first piece: at once, for threads take time to start.
@@ -26,20 +30,23 @@ pub struct Ordered<T> {
 struct Threads<T> {
     jobs: Sender<(usize, Sender<Answer<T>>)>,
     waiting: VecDeque<Receiver<Answer<T>>>,
-    under_way: usize,
     owner: u32,
 }
 
 impl<T: Send + 'static> Ordered<T> {
-    /// `first` is the number of the first piece that is wanted; `at_once`: it is soon done.
+    /// `first` is the number of the first piece that is wanted; `at_once`: it is soon done; `size`: the
+    /// bytes that a result takes.
     pub fn new(
         scan: &Scan,
         first: usize,
         at_once: bool,
+        size: fn(&T) -> usize,
         work: impl Fn(usize) -> Result<Option<T>> + Send + Sync + 'static,
     ) -> Self {
         Ordered {
             work: Arc::new(work),
+            size,
+            largest: 0,
             scan: scan.clone(),
             next: first,
             at_once,
@@ -54,6 +61,9 @@ impl<T: Send + 'static> Ordered<T> {
             return Ok(None);
         }
         let result = self.scan.check().and_then(|()| self.result());
+        if let Ok(Some(found)) = &result {
+            self.largest = self.largest.max((self.size)(found));
+        }
         if !matches!(result, Ok(Some(_))) {
             self.done = true;
             self.threads = None;
@@ -69,6 +79,7 @@ impl<T: Send + 'static> Ordered<T> {
         if self.threads.is_none() {
             self.threads = Some(self.start()?);
         }
+        let under_way = self.under_way();
         let Some(threads) = &mut self.threads else { return Ok(None) };
         if threads.owner != process::id() {
             return Err(ReadError::request(
@@ -76,7 +87,7 @@ impl<T: Send + 'static> Ordered<T> {
                  open one in this process",
             ));
         }
-        while threads.waiting.len() < threads.under_way {
+        while threads.waiting.len() < under_way {
             let (answer, result) = bounded(1);
             let _ = threads.jobs.send((self.next, answer));
             threads.waiting.push_back(result);
@@ -108,7 +119,15 @@ impl<T: Send + 'static> Ordered<T> {
                 })
                 .map_err(ReadError::io)?;
         }
-        let under_way = self.scan.threads + 1;
-        Ok(Threads { jobs, waiting: VecDeque::new(), under_way, owner: process::id() })
+        Ok(Threads { jobs, waiting: VecDeque::new(), owner: process::id() })
+    }
+
+    /// Enough to keep all threads busy, but a few only before it is known how large results are, or
+    /// where more would not fit in what a reader may take.
+    fn under_way(&self) -> usize {
+        const BYTES: usize = 16 << 20;
+        const FEW: usize = 3;
+        let fitting = BYTES.checked_div(self.largest).unwrap_or(FEW);
+        (self.scan.threads + 1).min(fitting.max(FEW))
     }
 }

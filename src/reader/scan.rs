@@ -87,6 +87,16 @@ impl Default for Scan {
 }
 
 impl Scan {
+    /// For rows, which many threads parse in shorter blocks: together no more than a few of the longest.
+    /// A look at the head of a file is not to depend on the number of threads, and stays as it is.
+    #[must_use]
+    pub fn for_rows(&self) -> Self {
+        const AT_A_TIME: usize = 2 << 20;
+        const SHORTEST: usize = 128 << 10;
+        let share = (AT_A_TIME / self.threads.max(1)).max(SHORTEST);
+        Scan { block_bytes: self.block_bytes.min(share), ..self.clone() }
+    }
+
     pub fn check(&self) -> Result<()> {
         if (self.interrupted)() { Err(ReadError::new(Cause::Interrupted)) } else { Ok(()) }
     }
@@ -171,5 +181,20 @@ pub trait Format: Send + Sync {
     /// Rows of the file where they can be known without reading it.
     fn num_rows(&self, _file: &Source, _scan: &Scan) -> Result<Option<u64>> {
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_threads_take_shorter_blocks() {
+        let of = |threads, block_bytes| {
+            Scan { threads, block_bytes, ..Scan::default() }.for_rows().block_bytes
+        };
+        let longest = Scan::default().block_bytes;
+        assert_eq!([1, 2, 8, 64].map(|n| of(n, longest)), [1 << 20, 1 << 20, 1 << 18, 1 << 17]);
+        assert_eq!(of(8, 64), 64);
     }
 }

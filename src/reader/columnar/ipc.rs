@@ -398,7 +398,8 @@ impl Batches {
         let progress = Arc::clone(&self.scan.progress);
         let first = content.batches.get(self.next);
         let at_once = self.next == 0 && first.is_none_or(|batch| batch.body.1 < AT_ONCE_BYTES);
-        Ordered::new(&self.scan, self.next, at_once, move |index| {
+        let size = RecordBatch::get_array_memory_size;
+        Ordered::new(&self.scan, self.next, at_once, size, move |index| {
             let Some(batch) = content.batches.get(index) else { return Ok(None) };
             let row = firsts.get(index).copied().unwrap_or(0);
             let decoded = guarded(|| {

@@ -437,7 +437,8 @@ impl Format for Csv {
             lines_before: prelude.lines,
         };
         let splitter = Box::new(Split::new(&self.options.dialect, scan.batch_size));
-        let pipeline = Pipeline::new(file.path(), input, Vec::new(), splitter, parser, scan);
+        let scan = scan.for_rows();
+        let pipeline = Pipeline::new(file.path(), input, Vec::new(), splitter, parser, &scan);
         let mut blocks = Blocks::new(schema, pipeline);
         if let Some(rows) = typed_rows {
             blocks = blocks.typed_by(rows, passed);

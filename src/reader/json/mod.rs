@@ -233,6 +233,7 @@ impl Format for Json {
         let batches = Arc::clone(plan.schema());
         let layout = Arc::new(OnceLock::new());
         let ended = Arc::new(AtomicBool::new(false));
+        let scan = &scan.for_rows();
         let splitter = Splitter::new(Arc::clone(&layout), scan.batch_size, scan.block_bytes);
         let (on_error, ended_too) = (self.on_error, Arc::clone(&ended));
         let head = self.head.get().filter(|(path, _)| !given && path == file.path());

@@ -108,6 +108,7 @@ impl Format for Text {
             schema: Arc::clone(&schema),
             batch_rows: scan.batch_size.max(1),
         };
+        let scan = &scan.for_rows();
         let pipeline =
             Pipeline::new(file.path(), input, Vec::new(), Box::new(splitter), parser, scan);
         let blocks = Blocks::new(Arc::clone(&schema), pipeline);
