@@ -7,6 +7,7 @@ use arrow_schema::SchemaRef;
 
 use crate::columnar::conform::project;
 use crate::error::{Cause, ReadError, Result};
+use crate::joins::Joins;
 use crate::rechunk::Rechunker;
 use crate::scan::{BatchSource, Format, Scan};
 use crate::source::Source;
@@ -87,6 +88,7 @@ impl Dataset {
         let schema = self.schema()?;
         Ok(Reader {
             chunks: Rechunker::new(Arc::clone(&schema), self.scan.batch_size),
+            joins: Joins::new(Arc::clone(&schema), &self.scan),
             schema,
             dataset: self.clone(),
             file: 0,
@@ -104,6 +106,7 @@ pub struct Reader {
     file: usize,
     source: Option<Box<dyn BatchSource>>,
     chunks: Rechunker,
+    joins: Joins,
     done: bool,
     error: Option<ReadError>,
 }
@@ -115,19 +118,13 @@ impl Reader {
 
     /// The next batch: of `batch_size` rows, the last one and one before an error may have fewer.
     pub fn advance(&mut self) -> Result<Option<RecordBatch>> {
-        loop {
-            if let Some(batch) = self.chunks.whole()? {
-                return Ok(Some(batch));
+        while self.joins.wants_more() {
+            if let Some(parts) = self.chunks.parts() {
+                self.joins.push(parts)?;
+                continue;
             }
             if self.done {
-                return match (self.chunks.rest()?, self.error.take()) {
-                    (Some(batch), error) => {
-                        self.error = error;
-                        Ok(Some(batch))
-                    }
-                    (None, Some(error)) => Err(error),
-                    (None, None) => Ok(None),
-                };
+                break;
             }
             match self.next_of_source() {
                 Ok(Some(batch)) => self.chunks.push(batch),
@@ -138,11 +135,23 @@ impl Reader {
                 }
             }
         }
+        if let Some(batch) = self.joins.next()? {
+            return Ok(Some(batch));
+        }
+        match self.chunks.rest()? {
+            Some(batch) => Ok(Some(batch)),
+            None => self.error.take().map_or(Ok(None), Err),
+        }
     }
 
     /// Leaves out up to `rows` rows; returns how many there were.
     pub fn skip(&mut self, rows: u64) -> Result<u64> {
-        let mut left = rows - self.chunks.skip(rows)?;
+        let mut joined = Vec::new();
+        while let Some(batch) = self.joins.next()? {
+            joined.push(batch);
+        }
+        self.chunks.put_back(joined.into_iter());
+        let mut left = rows - self.chunks.skip(rows);
         while left > 0 && self.open_next()? {
             let Some(source) = &mut self.source else { break };
             let skipped = source.skip(left)?;
@@ -210,5 +219,114 @@ impl Reader {
             None => error,
         });
         next.map(Some)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use arrow_array::{Int64Array, StringArray};
+    use arrow_select::concat::concat_batches;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rows(range: std::ops::Range<usize>) -> RecordBatch {
+        let numbers: Int64Array = range.clone().map(|row| row as i64).collect();
+        let texts: StringArray = range.map(|row| Some("x".repeat(row % 5))).collect();
+        let columns = [("number", Arc::new(numbers) as _), ("text", Arc::new(texts) as _)];
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    /// A file for each list of sizes: its batches, of consecutive rows. The last file is damaged.
+    struct Made(Vec<Vec<usize>>);
+
+    struct MadeBatches(std::vec::IntoIter<RecordBatch>, bool);
+
+    impl BatchSource for MadeBatches {
+        fn schema(&self) -> SchemaRef {
+            rows(0..0).schema()
+        }
+
+        fn next(&mut self) -> Result<Option<RecordBatch>> {
+            match self.0.next() {
+                None if std::mem::take(&mut self.1) => Err(ReadError::damaged("the end is missing")),
+                batch => Ok(batch),
+            }
+        }
+    }
+
+    impl Format for Made {
+        fn infer(&self, _: &[Source], _: &Scan) -> Result<SchemaRef> {
+            Ok(rows(0..0).schema())
+        }
+
+        fn open(
+            &self,
+            file: &Source,
+            _: &SchemaRef,
+            _: bool,
+            _: &Scan,
+        ) -> Result<Box<dyn BatchSource>> {
+            let index: usize = file.path().to_str().unwrap().parse().unwrap();
+            let mut start = self.0[..index].iter().flatten().sum();
+            let batches: Vec<_> = self.0[index]
+                .iter()
+                .map(|size| {
+                    start += size;
+                    rows(start - size..start)
+                })
+                .collect();
+            Ok(Box::new(MadeBatches(batches.into_iter(), index + 1 == self.0.len())))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn batches_are_exact_and_rows_in_order(
+            files in proptest::collection::vec(proptest::collection::vec(1usize..9, 0..9), 1..4),
+            batch_size in 1usize..12,
+            threads in 1usize..4,
+            taken in 0usize..9,
+            skipped in 0usize..30,
+        ) {
+            let total: usize = files.iter().flatten().sum();
+            let sources = (0..files.len()).map(|index| Source::new(index.to_string())).collect();
+            let scan = Scan { threads, batch_size, ..Scan::default() };
+            let dataset = Dataset::new(Arc::new(Made(files)), sources, None, scan).unwrap();
+            let mut reader = dataset.reader().unwrap();
+            let mut found = vec![rows(0..0)];
+            let mut at = 0;
+            for step in 0.. {
+                if step == taken {
+                    let there = skipped.min(total - at);
+                    match reader.skip(skipped as u64) {
+                        Ok(left) => prop_assert_eq!(left, there as u64),
+                        // The damage lies among the rows to be left out.
+                        Err(_) => {
+                            prop_assert!(skipped > total - at);
+                            break;
+                        }
+                    }
+                    found.push(rows(at..at + there));
+                    at += there;
+                }
+                match reader.advance() {
+                    Ok(Some(batch)) => {
+                        prop_assert_eq!(batch.num_rows(), batch_size.min(total - at));
+                        at += batch.num_rows();
+                        found.push(batch);
+                    }
+                    Ok(None) => prop_assert!(false, "the damage was passed over"),
+                    Err(error) => {
+                        prop_assert!(error.to_string().contains("the end is missing"), "{error}");
+                        break;
+                    }
+                }
+            }
+            let found = concat_batches(&rows(0..0).schema(), &found).unwrap();
+            prop_assert_eq!(found, rows(0..at));
+            prop_assert!(at <= total);
+        }
     }
 }

@@ -1,17 +1,13 @@
 //! Numbered pieces of work on several threads, results in order, a bounded number under way.
 
-use std::collections::VecDeque;
-use std::process;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-
-use crate::error::{Cause, ReadError, Result};
-use crate::scan::{LOOK_UP, Scan};
+use crate::error::Result;
+use crate::scan::Scan;
+use crate::workers::Workers;
 
 /// The result of piece `index`; `None` after the last.
 type Work<T> = dyn Fn(usize) -> Result<Option<T>> + Send + Sync;
-type Answer<T> = Result<Option<T>>;
 
 pub struct Ordered<T> {
     work: Arc<Work<T>>,
@@ -23,14 +19,8 @@ pub struct Ordered<T> {
     next: usize,
     /// Whether the caller's thread does the first piece: at once, for threads take time to start.
     at_once: bool,
-    threads: Option<Threads<T>>,
+    workers: Option<Workers<usize, Option<T>>>,
     done: bool,
-}
-
-struct Threads<T> {
-    jobs: Sender<(usize, Sender<Answer<T>>)>,
-    waiting: VecDeque<Receiver<Answer<T>>>,
-    owner: u32,
 }
 
 impl<T: Send + 'static> Ordered<T> {
@@ -50,7 +40,7 @@ impl<T: Send + 'static> Ordered<T> {
             scan: scan.clone(),
             next: first,
             at_once,
-            threads: None,
+            workers: None,
             done: false,
         }
     }
@@ -66,7 +56,7 @@ impl<T: Send + 'static> Ordered<T> {
         }
         if !matches!(result, Ok(Some(_))) {
             self.done = true;
-            self.threads = None;
+            self.workers = None;
         }
         result
     }
@@ -76,50 +66,19 @@ impl<T: Send + 'static> Ordered<T> {
             self.next += 1;
             return (self.work)(self.next - 1);
         }
-        if self.threads.is_none() {
-            self.threads = Some(self.start()?);
-        }
         let under_way = self.under_way();
-        let Some(threads) = &mut self.threads else { return Ok(None) };
-        if threads.owner != process::id() {
-            return Err(ReadError::request(
-                "this reader was started in another process, which has its threads: \
-                 open one in this process",
-            ));
-        }
-        while threads.waiting.len() < under_way {
-            let (answer, result) = bounded(1);
-            let _ = threads.jobs.send((self.next, answer));
-            threads.waiting.push_back(result);
+        let workers = match &mut self.workers {
+            Some(workers) => workers,
+            none => {
+                let work = Arc::clone(&self.work);
+                none.insert(Workers::start(self.scan.threads, "decode", work)?)
+            }
+        };
+        while workers.waiting() < under_way {
+            workers.give(self.next)?;
             self.next += 1;
         }
-        let Some(result) = threads.waiting.pop_front() else { return Ok(None) };
-        loop {
-            match result.recv_timeout(LOOK_UP) {
-                Ok(answer) => return answer,
-                Err(RecvTimeoutError::Timeout) => self.scan.check()?,
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(ReadError::new(Cause::Internal("a worker ended early".into())));
-                }
-            }
-        }
-    }
-
-    fn start(&self) -> Result<Threads<T>> {
-        let (jobs, work) = unbounded::<(usize, Sender<Answer<T>>)>();
-        for index in 0..self.scan.threads {
-            let (work, run) = (work.clone(), Arc::clone(&self.work));
-            std::thread::Builder::new()
-                .name(format!("fast-axolotl-decode-{index}"))
-                .spawn(move || {
-                    for (piece, answer) in work {
-                        // Nobody waits for it any more when the reader was dropped.
-                        let _ = answer.send(run(piece));
-                    }
-                })
-                .map_err(ReadError::io)?;
-        }
-        Ok(Threads { jobs, waiting: VecDeque::new(), owner: process::id() })
+        workers.take(&self.scan).map(Option::flatten)
     }
 
     /// Enough to keep all threads busy, but a few only before it is known how large results are, or

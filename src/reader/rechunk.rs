@@ -28,29 +28,45 @@ impl Rechunker {
         }
     }
 
+    /// Puts batches that were taken back to the front.
+    pub fn put_back(&mut self, batches: impl DoubleEndedIterator<Item = RecordBatch>) {
+        for batch in batches.rev() {
+            self.pending_rows += batch.num_rows();
+            self.pending.push_front(batch);
+        }
+    }
+
+    /// The parts of a whole batch, if there are rows for it.
+    pub fn parts(&mut self) -> Option<Vec<RecordBatch>> {
+        (self.pending_rows >= self.rows).then(|| self.take(self.rows))
+    }
+
     /// A whole batch, if there are rows for it.
     pub fn whole(&mut self) -> Result<Option<RecordBatch>> {
-        if self.pending_rows < self.rows { Ok(None) } else { self.take(self.rows).map(Some) }
+        self.parts().map(|parts| join(&self.schema, parts)).transpose()
     }
 
     /// The rows that are left: fewer than a batch.
     pub fn rest(&mut self) -> Result<Option<RecordBatch>> {
         match self.pending_rows {
             0 => Ok(None),
-            rows => self.take(rows).map(Some),
+            rows => {
+                let parts = self.take(rows);
+                join(&self.schema, parts).map(Some)
+            }
         }
     }
 
     /// Leaves out up to `rows` of the rows that are left; returns how many there were.
-    pub fn skip(&mut self, rows: u64) -> Result<u64> {
+    pub fn skip(&mut self, rows: u64) -> u64 {
         let count = usize::try_from(rows).unwrap_or(usize::MAX).min(self.pending_rows);
         if count > 0 {
-            self.take(count)?;
+            self.take(count);
         }
-        Ok(count as u64)
+        count as u64
     }
 
-    fn take(&mut self, rows: usize) -> Result<RecordBatch> {
+    fn take(&mut self, rows: usize) -> Vec<RecordBatch> {
         let mut parts = Vec::new();
         let mut left = rows;
         while left > 0
@@ -66,10 +82,15 @@ impl Rechunker {
             }
         }
         self.pending_rows -= rows;
-        match parts.len() {
-            1 => Ok(parts.swap_remove(0)),
-            _ => Ok(concat_batches(&self.schema, &parts)?),
-        }
+        parts
+    }
+}
+
+/// One batch of its parts.
+pub fn join(schema: &SchemaRef, mut parts: Vec<RecordBatch>) -> Result<RecordBatch> {
+    match parts.len() {
+        1 => Ok(parts.swap_remove(0)),
+        _ => Ok(concat_batches(schema, &parts)?),
     }
 }
 
@@ -102,7 +123,7 @@ mod tests {
                     got.push(batch);
                 }
             }
-            let left = chunks.skip(skipped).unwrap();
+            let left = chunks.skip(skipped);
             let first = start - i64::try_from(chunks.pending_rows).unwrap();
             prop_assert!(left == skipped || chunks.pending_rows == 0);
             got.push(batch(first - i64::try_from(left).unwrap()..first));

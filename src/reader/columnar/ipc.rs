@@ -86,7 +86,7 @@ const MAGIC: &[u8] = b"ARROW1";
 /// What a batch may decompress to.
 const MAX_BATCH_BYTES: u64 = 1 << 30;
 /// A first batch that has more is decoded by a thread, while the caller looks for Ctrl-C.
-const AT_ONCE_BYTES: usize = 8 << 20;
+const AT_ONCE_BYTES: usize = 2 << 20;
 
 impl Content {
     fn open(file: &Source, scan: &Scan) -> Result<Content> {

@@ -1,0 +1,85 @@
+//! Batches on their way from parts to one piece: what is to be copied is copied ahead, on threads.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::SchemaRef;
+
+use crate::error::{Cause, ReadError, Result};
+use crate::guard::guarded;
+use crate::rechunk::join;
+use crate::scan::Scan;
+use crate::workers::Workers;
+
+/// Batches under way that are joined ahead, and what one may take for it.
+const AHEAD: usize = 4;
+const AHEAD_BYTES: usize = 4 << 20;
+
+pub struct Joins {
+    schema: SchemaRef,
+    scan: Scan,
+    /// `None` where its turn is that of the workers' next result.
+    batches: VecDeque<Option<RecordBatch>>,
+    workers: Option<Workers<Vec<RecordBatch>, RecordBatch>>,
+    /// Whether nothing was given: the first batch is wanted at once, and threads take time to start.
+    first: bool,
+}
+
+impl Joins {
+    pub fn new(schema: SchemaRef, scan: &Scan) -> Self {
+        Joins { schema, scan: scan.clone(), batches: VecDeque::new(), workers: None, first: true }
+    }
+
+    /// Whether there is nothing to give, or something that is still being joined and room for more.
+    pub fn wants_more(&self) -> bool {
+        match self.batches.back() {
+            None => true,
+            Some(last) => last.is_none() && self.batches.len() < AHEAD,
+        }
+    }
+
+    /// Takes the parts of the next batch.
+    pub fn push(&mut self, parts: Vec<RecordBatch>) -> Result<()> {
+        let is_first = std::mem::take(&mut self.first);
+        let ahead = parts.len() > 1
+            && !is_first
+            && self.scan.threads > 1
+            && !self.scan.caller_is_slow
+            && parts.iter().map(bytes).sum::<usize>() <= AHEAD_BYTES;
+        if !ahead {
+            self.batches.push_back(Some(join(&self.schema, parts)?));
+            return Ok(());
+        }
+        let workers = match &mut self.workers {
+            Some(workers) => workers,
+            none => {
+                let schema = Arc::clone(&self.schema);
+                let work = move |parts| guarded(|| join(&schema, parts));
+                let threads = self.scan.threads.min(AHEAD);
+                none.insert(Workers::start(threads, "join", Arc::new(work))?)
+            }
+        };
+        workers.give(parts)?;
+        self.batches.push_back(None);
+        Ok(())
+    }
+
+    /// The next batch, in one piece.
+    pub fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(batch) = self.batches.pop_front() else { return Ok(None) };
+        if batch.is_some() {
+            return Ok(batch);
+        }
+        let workers = self.workers.as_mut();
+        let joined = workers.map(|workers| workers.take(&self.scan)).transpose()?.flatten();
+        let lost = || ReadError::new(Cause::Internal("a batch was lost on its way".into()));
+        joined.map(Some).ok_or_else(lost)
+    }
+}
+
+/// What the rows of a batch take, without what lies around them in shared buffers.
+fn bytes(batch: &RecordBatch) -> usize {
+    let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+    sizes.map(|size| size.unwrap_or(usize::MAX)).fold(0, usize::saturating_add)
+}
