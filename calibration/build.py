@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def default(profiles: dict[str, profile.Profile]) -> dict[str, Any]:
         fits[cell] = {side: fit.cost_data(cost) for side, cost in costs.items()}
     machines = {name: one.data["key"] for name, one in profiles.items()}
     rules = {name: profile._cell(name, rule) for name, rule in verdicts.items()}
-    judged = {
+    judged: dict[str, Sequence[fit.Point]] = {
         cell: tuple(p._replace(role=fit.AUDIT) for p in points_of(profiles, cell)) for cell in cells
     }
     return {

@@ -97,21 +97,24 @@ def best_threshold(
     """
     measured = sorted({getattr(p.sizes, feature) for p in points})
     pairs = [(p.sizes, p.times) for p in points]
+    sizes = [getattr(p.sizes, feature) for p in points]
+    constant = {
+        side: policy.losses(policy.always(side, holder, challenger), pairs)
+        for side in (holder, challenger)
+    }
     best: tuple[float, float, str] | None = None
     for low, high in pairwise(measured):
         at = math.sqrt(max(low, 0.5) * high)
-        for above in (challenger, holder):
-            verdict = policy.threshold(feature, at, above, holder, challenger)
-            lost = sum(policy.losses(verdict, pairs))
+        for above, below in ((challenger, holder), (holder, challenger)):
+            lost = sum(
+                up if size >= at else down
+                for size, up, down in zip(sizes, constant[above], constant[below])
+            )
             if best is None or lost < best[0]:
                 best = (lost, at, above)
-    if best is None:
+    if best is None or min(map(sum, constant.values())) <= best[0]:
         return None
-    lost, at, above = best
-    for side in (holder, challenger):
-        constant = policy.always(side, holder, challenger)
-        if sum(policy.losses(constant, pairs)) <= lost:
-            return None
+    _, at, above = best
     at = _refined(points, feature, at, holder, challenger)
     return policy.threshold(feature, at, above, holder, challenger)
 

@@ -7,7 +7,9 @@ machine.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import repeat
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from fast_axolotl.dispatch.policy import RUST, THREADS, Sizes
@@ -52,22 +54,30 @@ class Case(NamedTuple):
 
 def timer(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Timer:
     """Return what times a number of calls of a function, the results freed within the loop."""
+    timed = _maker(len(args), tuple(kwargs))(function, *args, *kwargs.values())
+    # With code of its own: the interpreter adapts a call to what it calls, as in a real program.
+    code = timed.__code__.replace()
+    return FunctionType(code, timed.__globals__, closure=timed.__closure__)
+
+
+@cache
+def _maker(count: int, keywords: tuple[str, ...]) -> Callable[..., FunctionType]:
     # Compiled for the call as a caller writes it: packing arguments would cost as much as the call.
-    names = [f"a{i}" for i in range(len(args))]
-    keywords = [f"{name}=k{i}" for i, name in enumerate(kwargs)]
-    parameters = ["function", *names, *(f"k{i}" for i in range(len(kwargs)))]
+    names = [f"a{i}" for i in range(count)]
+    given = [f"k{i}" for i in range(len(keywords))]
+    arguments = names + [f"{name}={value}" for name, value in zip(keywords, given)]
     source = (
-        f"def make({', '.join(parameters)}):\n"
+        f"def make({', '.join(['function', *names, *given])}):\n"
         "    def time_calls(number):\n"
         "        begin = clock()\n"
         "        for _ in repeat(None, number):\n"
-        f"            function({', '.join([*names, *keywords])})\n"
+        f"            function({', '.join(arguments)})\n"
         "        return clock() - begin\n"
         "    return time_calls\n"
     )
     scope: dict[str, Any] = {"clock": time.perf_counter_ns, "repeat": repeat}
     exec(compile(source, "<calibration>", "exec"), scope)
-    return scope["make"](function, *args, *kwargs.values())  # type: ignore[no-any-return]
+    return scope["make"]  # type: ignore[no-any-return]
 
 
 class Probe:
@@ -134,7 +144,7 @@ class Probe:
 def _spin() -> tuple[float, float]:
     wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
     total = 0
-    for i in range(40_000):
+    for i in range(15_000):
         total += i
     return float(time.perf_counter_ns() - wall), float(time.thread_time_ns() - cpu)
 
@@ -243,6 +253,12 @@ class Asleep:
                 work_between()
                 times[side] = self._cases[i].timers[side](1)
             self._found[i].append((times[RUST], times[THREADS]))
+
+    def go_on(self, until: float) -> None:
+        """Make more passes, while this time (of `time.perf_counter`) is not reached."""
+        while self._cases and time.perf_counter() < until:
+            self._passes += 1
+            self.advance(1.0)
 
     def gains(self) -> list[tuple[float, float]]:
         """Return for each case its time on several threads as a part of that on one.

@@ -36,6 +36,7 @@ class Grid(NamedTuple):
         select: points a cell held out for the choice of the verdict.
         audit: points a cell held out for the audit.
         cold: passes over all cases on several threads; 0 for no thread crossover.
+        cold_seconds: wall time since the beginning up to which more of them are made.
         collector: whether cells with the collector off are measured.
     """
 
@@ -49,6 +50,7 @@ class Grid(NamedTuple):
     select: int
     audit: int
     cold: int
+    cold_seconds: float
     collector: bool
 
 
@@ -129,6 +131,7 @@ def calibrate(
             else:
                 asleep.advance((i + 1 - len(threaded)) / (len(names) - len(threaded)))
         asleep.advance(1.0)
+        asleep.go_on(begin + grid.cold_seconds)
     gains = asleep.gains()
     for name, found in numbers.items():
         pairs = zip(measured[name], found)

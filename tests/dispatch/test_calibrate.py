@@ -31,6 +31,7 @@ GRID = run.Grid(
     select=4,
     audit=6,
     cold=0,
+    cold_seconds=0.0,
     collector=False,
 )
 
