@@ -13,8 +13,8 @@ use crate::scan::Scan;
 use crate::workers::Workers;
 
 /// Batches under way that are joined ahead, and what one may take for it.
-const AHEAD: usize = 4;
-const AHEAD_BYTES: usize = 4 << 20;
+const AHEAD: usize = 3;
+const AHEAD_BYTES: usize = 8 << 20;
 
 pub struct Joins {
     schema: SchemaRef,
