@@ -250,7 +250,9 @@ mod tests {
 
         fn next(&mut self) -> Result<Option<RecordBatch>> {
             match self.0.next() {
-                None if std::mem::take(&mut self.1) => Err(ReadError::damaged("the end is missing")),
+                None if std::mem::take(&mut self.1) => {
+                    Err(ReadError::damaged("the end is missing"))
+                }
                 batch => Ok(batch),
             }
         }
