@@ -155,6 +155,25 @@ def test_a_row_group_with_other_rows_than_it_says(tmp_path: Path, threads: int) 
 
 
 @pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("said", [0, 59, 61])
+def test_a_footer_with_other_rows_than_its_row_groups(
+    tmp_path: Path, said: int, threads: int
+) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(TABLE, path)
+    data = path.read_bytes()
+    # Thrift: field 3, num_rows, a zigzag number of one byte; then field 4, a list of one row group.
+    field = b"\x16%c\x19\x1c"
+    assert data.count(field % (2 * 60)) == 1
+    path.write_bytes(data.replace(field % (2 * 60), field % (2 * said)))
+    rows, error = read(path, num_threads=threads)
+    assert rows == ROWS
+    assert isinstance(error, DamagedFileError)
+    assert f"the file says it has {said} rows, its row groups 60" in str(error)
+    assert fast_axolotl.open_dataset(path).num_rows is None
+
+
+@pytest.mark.parametrize("threads", [1, 2])
 def test_gzip_cut_anywhere(tmp_path: Path, threads: int) -> None:
     path = tmp_path / "cut.jsonl.gz"
     whole = gzip.compress(lines(), mtime=0)

@@ -62,9 +62,21 @@ impl Format for Parquet {
 
     fn num_rows(&self, file: &Source, scan: &Scan) -> Result<Option<u64>> {
         let (_, metadata) = open(file, scan)?;
-        let rows = metadata.metadata().file_metadata().num_rows();
-        Ok(u64::try_from(rows).ok())
+        let total = rows_of_groups(metadata.metadata());
+        Ok((rows_said(metadata.metadata()) == Some(total)).then_some(total))
     }
+}
+
+/// The rows of all row groups: what is read.
+fn rows_of_groups(metadata: &ParquetMetaData) -> u64 {
+    let rows =
+        metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
+    rows.fold(0, u64::saturating_add)
+}
+
+/// The rows that the footer says the file has: the same, where it is not damaged.
+fn rows_said(metadata: &ParquetMetaData) -> Option<u64> {
+    u64::try_from(metadata.file_metadata().num_rows()).ok()
 }
 
 fn open(file: &Source, scan: &Scan) -> Result<(Data, ArrowReaderMetadata)> {
@@ -353,7 +365,7 @@ impl Batches {
         file: Source,
         scan: &Scan,
     ) -> Self {
-        let total = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let total = rows_of_groups(metadata.metadata());
         Batches {
             data,
             metadata,
@@ -448,12 +460,7 @@ impl Batches {
             }
         }
         if ended == columns.len() {
-            return if self.row < self.total {
-                let error = format!("the file says it has {} rows", self.total);
-                Err(ReadError::damaged(error).at_row(self.row))
-            } else {
-                Ok(None)
-            };
+            return self.end();
         }
         let rows = |column: &Option<ArrayRef>| column.as_ref().map_or(0, |column| column.len());
         let shortest = columns.iter().map(rows).min().unwrap_or(0);
@@ -472,12 +479,22 @@ impl Batches {
         Ok(Some(batch))
     }
 
+    /// Whether as many rows were there as the file says, in both places.
+    fn end(&self) -> Result<Option<RecordBatch>> {
+        if self.row == self.total && rows_said(self.metadata.metadata()) == Some(self.total) {
+            return Ok(None);
+        }
+        let said = self.metadata.metadata().file_metadata().num_rows();
+        let error = format!("the file says it has {said} rows, its row groups {}", self.total);
+        Err(ReadError::damaged(error).at_row(self.row))
+    }
+
     /// Rows of nulls only: none of the columns asked for is in this file.
     fn without_columns(&mut self) -> Result<Option<RecordBatch>> {
-        let left = usize::try_from(self.total - self.row).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.total.saturating_sub(self.row)).unwrap_or(usize::MAX);
         let rows = left.min(self.scan.batch_size.max(1));
         if rows == 0 {
-            return Ok(None);
+            return self.end();
         }
         let batch = self.conform.apply(Vec::new(), rows, self.row)?;
         self.row += rows as u64;
@@ -503,7 +520,7 @@ impl BatchSource for Batches {
     }
 
     fn skip(&mut self, rows: u64) -> Result<Skipped> {
-        let rows = rows.min(self.total - self.row);
+        let rows = rows.min(self.total.saturating_sub(self.row));
         // Decoders start where they are told to; those that run start again.
         self.lanes = None;
         self.row += rows;
