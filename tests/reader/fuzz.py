@@ -171,7 +171,7 @@ def read(path: Path, number: int, seed: Seed | None = None) -> None:
     error: Exception | None = None
     try:
         with fast_axolotl.open_dataset(path, infer=infer, **how) as reader:
-            if number % 3 == 0:
+            if number % 3 == 0 and len(reader.schema):  # a dict of no columns holds no rows
                 for columns in reader.dicts():
                     values = zip(*columns.values(), strict=True)
                     rows.extend(dict(zip(columns, row, strict=True)) for row in values)
