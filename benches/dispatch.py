@@ -141,8 +141,32 @@ def decision_costs() -> list[tuple[str, float]]:
 
     A Python function that native code calls costs more than one that Python code calls, which the
     interpreter inlines: what `functools.partial` adds to the original is the least that a native
-    dispatcher can add, and comes first.
+    dispatcher is expected to add, and comes first. The original's code is a short one meanwhile:
+    its own takes microseconds, whose noise is larger than what is looked for.
     """
+    code = reference.pad_sequences.__code__
+    reference.pad_sequences.__code__ = short.__code__
+    try:
+        return _decision_costs()
+    finally:
+        reference.pad_sequences.__code__ = code
+
+
+def short(
+    sequences: Any,
+    target_length: Any = None,  # noqa: ARG001
+    pad_value: Any = 0,  # noqa: ARG001
+    padding_side: Any = "right",  # noqa: ARG001
+    pad_to_multiple_of: Any = None,  # noqa: ARG001
+    *,
+    truncate: Any = False,  # noqa: ARG001
+    output: Any = "lists",  # noqa: ARG001
+) -> Any:
+    """Stand in for `pad_sequences`."""
+    return sequences
+
+
+def _decision_costs() -> list[tuple[str, float]]:
     rows = [[1, 2, 3]]
     floor = added(functools.partial(reference.pad_sequences), reference.pad_sequences, rows)
     found = [("functools.partial over Python", floor)]

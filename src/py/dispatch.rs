@@ -278,11 +278,14 @@ pub fn decide_early(
     let slot = &SLOTS[index];
     let state = slot.state.load(Relaxed);
     if BLOCKS.load(Relaxed) != 0 {
-        let is_known = matches!(state, RUST | PYTHON | TABLE);
+        // Whatever the profile says, which may not have been asked for yet.
+        let is_known = !matches!(state, SLOW | PLANTED);
         let is_open = function.threads.is_none() && !slot.refused.load(Relaxed);
         return match block_mode(py, function.operation) {
             PYTHON_BLOCK if is_known => Some(Side::Python),
             RUST_BLOCK if is_known && is_open => Some(Side::Rust),
+            0 if state == RUST => Some(Side::Rust),
+            0 if state == PYTHON => Some(Side::Python),
             _ => None,
         };
     }
