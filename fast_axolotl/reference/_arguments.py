@@ -74,6 +74,16 @@ def fits(rows: int, width: int) -> bool:
     return rows * width * 8 <= 2 * _memory
 
 
+def check_memory(rows: int, width: int) -> None:
+    """Check that a result of `rows` x `width` tokens may be tried.
+
+    Raises:
+        MemoryError: it may not.
+    """
+    if not fits(rows, width):
+        raise too_large(rows, width)
+
+
 def output(value: Any) -> str:
     """Return `value` if it names an output.
 

@@ -220,9 +220,7 @@ def _too_long(name: str, rows: list[list[Any]], max_length: int, ends: int) -> E
 def _check_memory(name: str, rows: list[list[Any]], max_length: int, ends: int) -> None:
     # There are no more packed rows than sequences: the plan is only made where that is too many.
     if not _arguments.fits(len(rows), max_length):
-        packed = len(_plan(name, rows, max_length, ends))
-        if not _arguments.fits(packed, max_length):
-            raise _arguments.too_large(packed, max_length)
+        _arguments.check_memory(len(_plan(name, rows, max_length, ends)), max_length)
 
 
 def _plan(

@@ -75,8 +75,7 @@ def pad_sequences(
     right = padding_side == "right"
     if output != "lists":
         return _padded_array(rows, width, pad_value, right, output)
-    if not _arguments.fits(len(rows), width):
-        raise _arguments.too_large(len(rows), width)
+    _arguments.check_memory(len(rows), width)
     try:
         if right:
             return [row + [pad_value] * (width - len(row)) for row in rows]
@@ -130,8 +129,7 @@ def create_padding_mask(current_length: int, target_length: int) -> list[int]:
     if missing <= 0:
         return []
     missing = _arguments.size("target_length - current_length", missing)
-    if not _arguments.fits(1, missing):
-        raise _arguments.too_large(1, missing)
+    _arguments.check_memory(1, missing)
     try:
         return list(range(missing))
     except MemoryError:

@@ -259,7 +259,13 @@ pub fn decide_at_once(index: usize) -> Option<Side> {
     if BLOCKS.load(Relaxed) != 0 {
         return None;
     }
-    match SLOTS[index].state.load(Relaxed) {
+    constant(SLOTS[index].state.load(Relaxed))
+}
+
+/// What a state answers every call with, if it is one that does.
+#[inline(always)]
+fn constant(state: u8) -> Option<Side> {
+    match state {
         RUST => Some(Side::Rust),
         PYTHON => Some(Side::Python),
         _ => None,
@@ -284,8 +290,7 @@ pub fn decide_early(
         return match block_mode(py, function.operation) {
             PYTHON_BLOCK if is_known => Some(Side::Python),
             RUST_BLOCK if is_known && is_open => Some(Side::Rust),
-            0 if state == RUST => Some(Side::Rust),
-            0 if state == PYTHON => Some(Side::Python),
+            0 => constant(state),
             _ => None,
         };
     }

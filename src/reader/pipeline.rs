@@ -18,13 +18,14 @@ use std::thread::{self, JoinHandle};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::buffers::Buffers;
 use crate::error::{Cause, ReadError, Result};
 use crate::guard;
-use crate::scan::{BatchSource, LOOK_UP, Scan};
+use crate::scan::{BatchSource, Scan};
 use crate::source::Input;
+use crate::workers::{answer, check_owner, wait};
 
 /// Says where rows end. Lives on the thread that reads.
 pub trait Splitter: Send {
@@ -267,30 +268,8 @@ fn blocks_under_way(scan: &Scan) -> usize {
 
 impl<T> Threads<T> {
     fn next(&mut self, scan: &Scan) -> Result<Option<T>> {
-        if self.owner != process::id() {
-            return Err(ReadError::request(
-                "this reader was started in another process, which has its threads: \
-                 open one in this process",
-            ));
-        }
-        match wait(&self.results, scan)? {
-            None => Ok(None),
-            Some(result) => match wait(&result, scan)? {
-                Some(output) => output.map(Some),
-                None => Err(ReadError::new(Cause::Internal("a worker ended early".into()))),
-            },
-        }
-    }
-}
-
-/// What comes next, or `None` when nothing can come; looks up now and then to see if it should stop.
-fn wait<T>(receiver: &Receiver<T>, scan: &Scan) -> Result<Option<T>> {
-    loop {
-        match receiver.recv_timeout(LOOK_UP) {
-            Ok(value) => return Ok(Some(value)),
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => scan.check()?,
-        }
+        check_owner(self.owner)?;
+        wait(&self.results, scan)?.map(|result| answer(&result, scan)).transpose()
     }
 }
 

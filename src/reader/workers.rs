@@ -51,7 +51,7 @@ impl<J: Send + 'static, T: Send + 'static> Workers<J, T> {
     }
 
     pub fn give(&mut self, job: J) -> Result<()> {
-        self.check_owner()?;
+        check_owner(self.owner)?;
         let (answer, result) = bounded(1);
         let _ = self.jobs.send((job, answer));
         self.waiting.push_back(result);
@@ -60,29 +60,37 @@ impl<J: Send + 'static, T: Send + 'static> Workers<J, T> {
 
     /// The result of the first job whose result was not taken; `None` where there is no such job.
     pub fn take(&mut self, scan: &Scan) -> Result<Option<T>> {
-        self.check_owner()?;
-        let Some(result) = self.waiting.pop_front() else { return Ok(None) };
-        loop {
-            match result.recv_timeout(LOOK_UP) {
-                Ok(answer) => return answer.map(Some),
-                Err(RecvTimeoutError::Timeout) => scan.check()?,
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(ReadError::new(Cause::Internal("a worker ended early".into())));
-                }
-            }
-        }
+        check_owner(self.owner)?;
+        self.waiting.pop_front().map(|result| answer(&result, scan)).transpose()
     }
+}
 
-    /// A forked child has none of the threads.
-    fn check_owner(&self) -> Result<()> {
-        if self.owner == process::id() {
-            return Ok(());
-        }
-        Err(ReadError::request(
-            "this reader was started in another process, which has its threads: \
-             open one in this process",
-        ))
+/// Refuses to wait for threads of another process: a forked child has none of them.
+pub fn check_owner(owner: u32) -> Result<()> {
+    if owner == process::id() {
+        return Ok(());
     }
+    Err(ReadError::request(
+        "this reader was started in another process, which has its threads: \
+         open one in this process",
+    ))
+}
+
+/// What comes next, or `None` when nothing can come; looks up now and then to see if it should stop.
+pub fn wait<T>(receiver: &Receiver<T>, scan: &Scan) -> Result<Option<T>> {
+    loop {
+        match receiver.recv_timeout(LOOK_UP) {
+            Ok(value) => return Ok(Some(value)),
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => scan.check()?,
+        }
+    }
+}
+
+/// What a worker answers to a job.
+pub fn answer<T>(result: &Receiver<Result<T>>, scan: &Scan) -> Result<T> {
+    let early = || Err(ReadError::new(Cause::Internal("a worker ended early".into())));
+    wait(result, scan)?.unwrap_or_else(early)
 }
 
 impl<J, T> Drop for Workers<J, T> {

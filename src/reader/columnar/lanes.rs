@@ -13,6 +13,7 @@ use arrow_array::ArrayRef;
 
 use crate::error::{ReadError, Result};
 use crate::scan::{LOOK_UP, Scan};
+use crate::workers::check_owner;
 
 /// Decodes one column in order.
 pub trait Lane: Send {
@@ -119,14 +120,8 @@ impl Lanes {
     }
 
     fn start(&mut self) -> Result<()> {
-        if self.started && self.owner != process::id() {
-            return Err(ReadError::request(
-                "this reader was started in another process, which has its threads: \
-                 open one in this process",
-            ));
-        }
         if self.started {
-            return Ok(());
+            return check_owner(self.owner);
         }
         (self.started, self.owner) = (true, process::id());
         let lanes = lock(&self.shared.state).lanes.len();
