@@ -1,5 +1,6 @@
 //! Buffers that are used again: fresh memory is zeroed by the system, page by page, at first use.
 
+use std::convert::Infallible;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +8,13 @@ use std::sync::{Arc, Mutex};
 ///
 /// Nobody waits for the lock: a process that is forked while another thread holds it gets fresh buffers.
 #[derive(Debug, Default)]
-pub struct Buffers(Mutex<Vec<Vec<u8>>>);
+pub struct Buffers(Mutex<Free>);
+
+#[derive(Debug, Default)]
+struct Free {
+    buffers: Vec<Vec<u8>>,
+    is_closed: bool,
+}
 
 /// More than this are under way in no pipeline.
 const MOST: usize = 8;
@@ -15,22 +22,47 @@ const MOST: usize = 8;
 impl Buffers {
     /// A buffer of some length, with something in it; an empty one where there is none.
     pub fn take(&self) -> Vec<u8> {
-        self.0.try_lock().ok().and_then(|mut free| free.pop()).unwrap_or_default()
+        self.0.try_lock().ok().and_then(|mut free| free.buffers.pop()).unwrap_or_default()
+    }
+
+    /// The shortest buffer of at least `length` bytes. Where there is none, the shortest of all has to go
+    /// for the one that will be made.
+    fn take_fitting(&self, length: usize) -> Option<Vec<u8>> {
+        let mut free = self.0.try_lock().ok()?;
+        let lengths = free.buffers.iter().map(Vec::len).enumerate();
+        let fits = |(_, free): &(usize, usize)| *free >= length;
+        let shortest = |&(_, length): &(usize, usize)| length;
+        match lengths.clone().filter(fits).min_by_key(shortest) {
+            Some((found, _)) => Some(free.buffers.swap_remove(found)),
+            None => {
+                let (gone, _) = lengths.min_by_key(shortest)?;
+                free.buffers.swap_remove(gone);
+                None
+            }
+        }
     }
 
     pub fn give(&self, buffer: Vec<u8>) {
         if !buffer.is_empty()
             && let Ok(mut free) = self.0.try_lock()
-            && free.len() < MOST
+            && free.buffers.len() < MOST
+            && !free.is_closed
         {
-            free.push(buffer);
+            free.buffers.push(buffer);
         }
     }
 
     /// Frees all of them.
     pub fn clear(&self) {
         if let Ok(mut free) = self.0.try_lock() {
-            *free = Vec::new();
+            free.buffers = Vec::new();
+        }
+    }
+
+    /// Frees all of them, and from now on all that are given back.
+    pub fn close(&self) {
+        if let Ok(mut free) = self.0.try_lock() {
+            *free = Free { buffers: Vec::new(), is_closed: true };
         }
     }
 }
@@ -49,13 +81,26 @@ impl Lent {
         length: usize,
         fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let mut buffer = buffers.take();
-        if buffer.len() < length {
-            // Not grown: what is in it need not be copied.
-            buffer = vec![0; length.next_multiple_of(64 << 10)];
-        }
+        // A short one is not grown: what is in it need not be copied.
+        let fresh = || vec![0; length.next_multiple_of(64 << 10)];
+        let mut buffer = buffers.take_fitting(length).unwrap_or_else(fresh);
         fill(buffer.get_mut(..length).unwrap_or_default())?;
         Ok(Lent { buffer, length, buffers: Arc::clone(buffers) })
+    }
+
+    /// The bytes of all parts.
+    pub fn of_parts(buffers: &Arc<Buffers>, parts: &[&[u8]]) -> Self {
+        let length = parts.iter().map(|part| part.len()).sum();
+        let copied: Result<_, Infallible> = Self::filled(buffers, length, |mut place| {
+            for part in parts {
+                let (now, rest) = place.split_at_mut(part.len());
+                now.copy_from_slice(part);
+                place = rest;
+            }
+            Ok(())
+        });
+        let Ok(copied) = copied;
+        copied
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::SchemaRef;
 
+use crate::buffers::Buffers;
 use crate::error::{Cause, ReadError, Result};
 use crate::guard::guarded;
-use crate::rechunk::join;
+use crate::joined::join;
 use crate::scan::Scan;
 use crate::workers::Workers;
 
@@ -22,13 +23,22 @@ pub struct Joins {
     /// `None` where its turn is that of the workers' next result.
     batches: VecDeque<Option<RecordBatch>>,
     workers: Option<Workers<Vec<RecordBatch>, RecordBatch>>,
+    /// For the columns of batches: those of a batch that was dropped serve one that is made.
+    buffers: Arc<Buffers>,
     /// Whether nothing was given: the first batch is wanted at once, and threads take time to start.
     first: bool,
 }
 
 impl Joins {
     pub fn new(schema: SchemaRef, scan: &Scan) -> Self {
-        Joins { schema, scan: scan.clone(), batches: VecDeque::new(), workers: None, first: true }
+        Joins {
+            schema,
+            scan: scan.clone(),
+            batches: VecDeque::new(),
+            workers: None,
+            buffers: Arc::default(),
+            first: true,
+        }
     }
 
     /// Whether there is nothing to give, or something that is still being joined and room for more.
@@ -48,14 +58,14 @@ impl Joins {
             && !self.scan.caller_is_slow
             && parts.iter().map(bytes).sum::<usize>() <= AHEAD_BYTES;
         if !ahead {
-            self.batches.push_back(Some(join(&self.schema, parts)?));
+            self.batches.push_back(Some(join(&self.schema, parts, &self.buffers)?));
             return Ok(());
         }
         let workers = match &mut self.workers {
             Some(workers) => workers,
             none => {
-                let schema = Arc::clone(&self.schema);
-                let work = move |parts| guarded(|| join(&schema, parts));
+                let (schema, buffers) = (Arc::clone(&self.schema), Arc::clone(&self.buffers));
+                let work = move |parts| guarded(|| join(&schema, parts, &buffers));
                 let threads = self.scan.threads.min(AHEAD);
                 none.insert(Workers::start(threads, "join", Arc::new(work))?)
             }
@@ -75,6 +85,13 @@ impl Joins {
         let joined = workers.map(|workers| workers.take(&self.scan)).transpose()?.flatten();
         let lost = || ReadError::new(Cause::Internal("a batch was lost on its way".into()));
         joined.map(Some).ok_or_else(lost)
+    }
+}
+
+impl Drop for Joins {
+    fn drop(&mut self) {
+        // Batches may live on: what they give back is of no use any more.
+        self.buffers.close();
     }
 }
 

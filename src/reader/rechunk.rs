@@ -86,8 +86,7 @@ impl Rechunker {
     }
 }
 
-/// One batch of its parts.
-pub fn join(schema: &SchemaRef, mut parts: Vec<RecordBatch>) -> Result<RecordBatch> {
+fn join(schema: &SchemaRef, mut parts: Vec<RecordBatch>) -> Result<RecordBatch> {
     match parts.len() {
         1 => Ok(parts.swap_remove(0)),
         _ => Ok(concat_batches(schema, &parts)?),
