@@ -66,8 +66,8 @@ def batches(name: str, quick: bool) -> list[seam_bench.Row]:
                         ours,
                         lambda c=collator, n=seam.name, f=features: (c, fresh(n, f)),
                         GOALS[seam.name].get((count, length)) if form == "lists" else None,
-                        rounds=(3 if quick else 9) * (3 if small else 1),
-                        number=20 if small else 1,
+                        rounds=(3 if quick else 6) * (3 if small else 1),
+                        number=20,
                     )
                 )
     return rows
