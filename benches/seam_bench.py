@@ -69,8 +69,8 @@ def compare(
 ) -> Row:
     """Time both in turn, on arguments made anew for each call, and keep the lowest of each.
 
-    A turn is `number` calls, the result of each freed before the next: a train loop, too, gets for a
-    batch the memory of the one before it. The collector rests meanwhile.
+    A turn is `number` calls, the result of each freed before the next: a train loop, too, gets
+    for a batch the memory of the one before it. The collector rests meanwhile.
     """
     best = {stock: float("inf"), ours: float("inf")}
     for _ in range(rounds):

@@ -25,6 +25,7 @@ UNSAFE = {
     "src/py/list_emitter.rs": "the insides of lists",
     "src/py/small_ints.rs": "the digits of ints",
     "src/reader/columnar/utf8.rs": "strings made of checked binaries",
+    "src/reader/joined.rs": "strings joined of strings",
     "src/reader/mapped.rs": "files mapped into memory",
     "src/py/text.rs": "the bytes of str and bytes objects",
     "src/reader/json/find.rs": "the vector instructions of the CPU",

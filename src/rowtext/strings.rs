@@ -129,19 +129,40 @@ fn push_unicode_escape(character: u32, text: &mut Text) {
     }
 }
 
+/// Whether these are the bytes of a character that takes three, in text that is UTF-8.
+#[inline(always)]
+fn is_wide([lead, ..]: &[u8; 3]) -> bool {
+    lead & 0xf0 == 0xe0
+}
+
+#[inline(always)]
+fn wide(&[lead, second, third]: &[u8; 3]) -> u32 {
+    (u32::from(lead) & 15) << 12 | (u32::from(second) & 63) << 6 | u32::from(third) & 63
+}
+
 /// `bytes` are UTF-8.
 fn write_unicode(bytes: &[u8], quote: u8, printable: &Printable, text: &mut Text) -> Written {
     let byte = |at: usize| u32::from(bytes.get(at).copied().unwrap_or(0)) & 0x3f;
     // Bytes from `begin` on are plain and not yet written.
     let (mut begin, mut at) = (0, 0);
     while let Some(&lead) = bytes.get(at) {
-        // Three bytes a character: what most of the writing of the world takes.
-        if let Some(&[lead @ 0xe0..=0xef, second, third]) = bytes[at..].first_chunk() {
-            let high = (u32::from(lead) & 15) << 12 | (u32::from(second) & 63) << 6;
-            if printable.is_printable(high | u32::from(third) & 63)? {
-                at += 3;
+        // Three bytes a character: what most of the writing of the world takes. Four at once, so that they
+        // are looked up side by side.
+        if let Some(four) = bytes[at..].first_chunk::<12>() {
+            let four = four.as_chunks::<3>().0;
+            let stays =
+                |&three: &[u8; 3]| is_wide(&three) & printable.is_known_printable(wide(&three));
+            if four.iter().fold(true, |stay, three| stay & stays(three)) {
+                at += 12;
                 continue;
             }
+        }
+        if let Some(three) = bytes[at..].first_chunk()
+            && is_wide(three)
+            && printable.is_printable(wide(three))?
+        {
+            at += 3;
+            continue;
         }
         if lead < 0x80 {
             if is_plain(lead, quote) {
