@@ -43,5 +43,6 @@ pub mod scan;
 pub mod serialized;
 mod settled;
 pub mod source;
+mod spare;
 pub mod text;
 pub mod workers;

@@ -29,6 +29,36 @@ const fn four_digits() -> [u32; 10_000] {
     table
 }
 
+/// Below this, six digits are enough, and with ", " behind them an item is one word. Every token id is.
+const TINY: u64 = 1_000_000;
+
+/// The three digits of each number below 1,000, the first in the lowest byte; as long as to need no
+/// check of bounds.
+static THREE: [u32; 1024] = three_digits();
+
+const fn three_digits() -> [u32; 1024] {
+    let mut table = [0; 1024];
+    let mut n = 0;
+    while n < 1000 {
+        let digits = [b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8, 0];
+        table[n] = u32::from_le_bytes(digits);
+        n += 1;
+    }
+    table
+}
+
+/// A number below `TINY` and ", " behind it, and how many bytes that is.
+#[inline(always)]
+fn tiny_item(n: u32) -> (u64, usize) {
+    let (high, low) = (n / 1000, n % 1000);
+    let three = |n: u32| u64::from(THREE[n as usize % 1024]);
+    let digits = three(high) | three(low) << 24;
+    // The last digit stays, be it zero.
+    let zeros = ((digits ^ 0x3030_3030_3030) | 1 << 40).trailing_zeros() & !7;
+    let end = u64::from(u16::from_le_bytes(*b", ")) << 48;
+    ((digits | end) >> zeros, 8 - zeros as usize / 8)
+}
+
 /// All eight digits of a number below `SMALL`, zeros before it included.
 #[inline(always)]
 fn eight(n: u32) -> u64 {
@@ -63,6 +93,31 @@ fn write_large(value: u64, out: &mut [u8]) -> usize {
     let length = write(rest, out);
     out[length..length + 8].copy_from_slice(&eight(last).to_le_bytes());
     length + 8
+}
+
+/// Numbers that are written at once.
+pub const MANY: usize = 4;
+
+/// Writes `MANY` numbers with ", " behind each; returns the number of bytes, or `None` where one is not
+/// a short one.
+#[inline(always)]
+pub fn write_tiny_items(
+    numbers: &[(bool, u64); MANY],
+    out: &mut [u8; MANY * ITEM_ROOM],
+) -> Option<usize> {
+    let is_tiny = |&(is_negative, magnitude): &(bool, u64)| !is_negative & (magnitude < TINY);
+    if !numbers.iter().fold(true, |all, number| all & is_tiny(number)) {
+        return None;
+    }
+    let mut end = 0;
+    for &(_, magnitude) in numbers {
+        let (item, length) = tiny_item(magnitude as u32);
+        // Never more than eight bytes each: the remainder changes nothing, but to spare a check.
+        let place = end % (MANY * 8);
+        out[place..place + 8].copy_from_slice(&item.to_le_bytes());
+        end += length;
+    }
+    Some(end)
 }
 
 /// Writes the number and ", "; returns the number of bytes.
@@ -106,6 +161,27 @@ mod tests {
         let mut out = [b'x'; ITEM_ROOM];
         let length = write_list_item(value < 0, value.unsigned_abs(), &mut out);
         String::from_utf8_lossy(&out[..length]).into_owned()
+    }
+
+    #[test]
+    fn short_numbers_at_once() {
+        let mut out = [b'x'; MANY * ITEM_ROOM];
+        for power in 0..6 {
+            let power = 10u64.pow(power);
+            for numbers in [[power - 1, power, 0, 7 * power], [9, 10 * power - 1, power, 100]] {
+                let length = write_tiny_items(&numbers.map(|n| (false, n)), &mut out);
+                let expected: String = numbers.iter().map(|n| format!("{n}, ")).collect();
+                let written = length.and_then(|length| out.get(..length));
+                assert_eq!(written.map(String::from_utf8_lossy), Some(expected.into()));
+            }
+        }
+        for odd in [(true, 1), (false, TINY), (false, u64::MAX), (true, 1 << 63)] {
+            for place in 0..MANY {
+                let mut numbers = [(false, 5); MANY];
+                numbers[place] = odd;
+                assert_eq!(write_tiny_items(&numbers, &mut out), None);
+            }
+        }
     }
 
     #[test]

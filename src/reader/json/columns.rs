@@ -4,17 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::BooleanBufferBuilder;
-use arrow_array::types::{Float64Type, Int64Type, TimestampSecondType};
 use arrow_array::{
-    ArrayRef, BooleanArray, ListArray, NullArray, PrimitiveArray, StringArray, StructArray,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, NullArray, StringArray,
+    StructArray, TimestampSecondArray,
 };
-use arrow_buffer::{NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{
+    ArrowNativeType, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer,
+};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, TimeUnit};
 
 use super::cursor::{Cursor, Number, Text};
 use super::fault::{Fault, FaultCause, Parsed};
 use super::shape::is_json_field;
 use super::{jsontext, timestamp};
+use crate::spare::Spare;
 
 /// The values of one column so far.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct Column {
     nulls: NullBufferBuilder,
     /// Whether values of other kinds are converted, as far as `datasets` casts them.
     converts: bool,
+    /// Of integers: lists of them are long.
+    spare: Spare<i64>,
 }
 
 #[derive(Debug)]
@@ -50,6 +55,7 @@ struct Texts {
     offsets: Vec<i32>,
     bytes: Vec<u8>,
     scratch: Vec<u8>,
+    spare: Spare<u8>,
 }
 
 /// The columns of an object's keys.
@@ -78,7 +84,8 @@ fn offset(length: usize, at: usize) -> Parsed<i32> {
 
 impl Texts {
     fn new() -> Self {
-        Texts { offsets: vec![0], bytes: Vec::new(), scratch: Vec::new() }
+        let (bytes, scratch, spare) = (Vec::new(), Vec::new(), Spare::default());
+        Texts { offsets: vec![0], bytes, scratch, spare }
     }
 
     #[inline(always)]
@@ -108,10 +115,8 @@ impl Texts {
         self.bytes.truncate(last(&self.offsets));
     }
 
-    fn take(&mut self) -> (OffsetBuffer<i32>, Vec<u8>) {
-        let next = Vec::with_capacity(room(self.bytes.len()));
-        let bytes = std::mem::replace(&mut self.bytes, next);
-        (take_offsets(&mut self.offsets), bytes)
+    fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
+        (take_offsets(&mut self.offsets), take_buffer(&mut self.bytes, &self.spare))
     }
 }
 
@@ -124,9 +129,14 @@ fn room(length: usize) -> usize {
     (length + length / 8).min(16 << 20)
 }
 
-fn take_vec<T>(values: &mut Vec<T>) -> Vec<T> {
+fn take_buffer<T: ArrowNativeType>(values: &mut Vec<T>, spare: &Spare<T>) -> Buffer {
+    let next = spare.take(room(values.len()));
+    spare.buffer(std::mem::replace(values, next))
+}
+
+fn take_vec<T: ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuffer<T> {
     let next = Vec::with_capacity(room(values.len()));
-    std::mem::replace(values, next)
+    std::mem::replace(values, next).into()
 }
 
 fn take_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
@@ -189,7 +199,7 @@ impl Column {
     }
 
     fn of(values: Values, converts: bool) -> Self {
-        Column { values, nulls: NullBufferBuilder::new(0), converts }
+        Column { values, nulls: NullBufferBuilder::new(0), converts, spare: Spare::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -508,14 +518,17 @@ impl Column {
                 Arc::new(NullArray::new(std::mem::take(rows)))
             }
             Values::Bool(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            Values::Int(values) => Arc::new(numbers::<Int64Type>(take_vec(values), nulls)?),
-            Values::Float(values) => Arc::new(numbers::<Float64Type>(take_vec(values), nulls)?),
+            Values::Int(values) => {
+                let values = take_buffer(values, &self.spare);
+                Arc::new(Int64Array::try_new(values.into(), nulls)?)
+            }
+            Values::Float(values) => Arc::new(Float64Array::try_new(take_vec(values), nulls)?),
             Values::Time(values) => {
-                Arc::new(numbers::<TimestampSecondType>(take_vec(values), nulls)?)
+                Arc::new(TimestampSecondArray::try_new(take_vec(values), nulls)?)
             }
             Values::Text(texts) | Values::Json(texts) => {
                 let (offsets, bytes) = texts.take();
-                Arc::new(StringArray::try_new(offsets, bytes.into(), nulls)?)
+                Arc::new(StringArray::try_new(offsets, bytes, nulls)?)
             }
             Values::List { field, offsets, items } => {
                 let offsets = take_offsets(offsets);
@@ -563,13 +576,6 @@ fn whole(cursor: &Cursor<'_>, start: usize) -> Option<i64> {
     let is_float = text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
     let fits = is_float && value.trunc() == value && (-LIMIT..LIMIT).contains(&value);
     fits.then_some(value as i64)
-}
-
-fn numbers<T: arrow_array::ArrowPrimitiveType>(
-    values: Vec<T::Native>,
-    nulls: Option<NullBuffer>,
-) -> Result<PrimitiveArray<T>, ArrowError> {
-    PrimitiveArray::try_new(ScalarBuffer::from(values), nulls)
 }
 
 /// As Arrow casts a float to a string.
