@@ -16,8 +16,8 @@ struct Free {
     is_closed: bool,
 }
 
-/// More than this are under way in no pipeline.
-const MOST: usize = 8;
+/// What waits is memory that nobody else can have: not many more than a batch has long columns.
+const MOST: usize = 6;
 
 impl Buffers {
     /// A buffer of some length, with something in it; an empty one where there is none.
@@ -25,17 +25,18 @@ impl Buffers {
         self.0.try_lock().ok().and_then(|mut free| free.buffers.pop()).unwrap_or_default()
     }
 
-    /// The shortest buffer of at least `length` bytes. Where there is none, the shortest of all has to go
-    /// for the one that will be made.
+    /// The shortest buffer of at least `length` bytes, and of less than twice as many: others wait for
+    /// longer columns. Where there is none and no room for one more, the shortest of all has to go.
     fn take_fitting(&self, length: usize) -> Option<Vec<u8>> {
         let mut free = self.0.try_lock().ok()?;
         let lengths = free.buffers.iter().map(Vec::len).enumerate();
-        let fits = |(_, free): &(usize, usize)| *free >= length;
+        let fits = |(_, free): &(usize, usize)| (length..2 * length.max(64 << 10)).contains(free);
         let shortest = |&(_, length): &(usize, usize)| length;
         match lengths.clone().filter(fits).min_by_key(shortest) {
             Some((found, _)) => Some(free.buffers.swap_remove(found)),
             None => {
-                let (gone, _) = lengths.min_by_key(shortest)?;
+                let is_full = free.buffers.len() == MOST;
+                let (gone, _) = lengths.filter(|_| is_full).min_by_key(shortest)?;
                 free.buffers.swap_remove(gone);
                 None
             }
@@ -81,8 +82,9 @@ impl Lent {
         length: usize,
         fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<Self, E> {
-        // A short one is not grown: what is in it need not be copied.
-        let fresh = || vec![0; length.next_multiple_of(64 << 10)];
+        // A short one is not grown: what is in it need not be copied. A little more than is wanted now: the
+        // next one will be much alike, and pages that nobody touches cost nothing.
+        let fresh = || vec![0; (length + length / 8).next_multiple_of(64 << 10)];
         let mut buffer = buffers.take_fitting(length).unwrap_or_else(fresh);
         fill(buffer.get_mut(..length).unwrap_or_default())?;
         Ok(Lent { buffer, length, buffers: Arc::clone(buffers) })

@@ -11,8 +11,8 @@ const LEAST_BYTES: usize = 64 << 10;
 /// One that a huge row has grown is not kept for the small ones after it.
 const MOST_BYTES: usize = 4 << 20;
 
-/// More than this are under way in no pipeline.
-const MOST: usize = 4;
+/// One that waits is enough for nearly all; more would be memory that no other column can have.
+const MOST: usize = 1;
 
 /// The vectors of one column that are free at the moment.
 ///
