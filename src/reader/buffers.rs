@@ -16,6 +16,12 @@ struct Free {
     is_closed: bool,
 }
 
+/// Shorter ones need not be kept: the system has so much at hand.
+pub const LEAST_BYTES: usize = 64 << 10;
+
+/// One that a huge page or row has grown is not kept for the small ones after it.
+pub const MOST_BYTES: usize = 4 << 20;
+
 /// What waits is memory that nobody else can have: not many more than a batch has long columns.
 const MOST: usize = 6;
 
@@ -30,7 +36,8 @@ impl Buffers {
     fn take_fitting(&self, length: usize) -> Option<Vec<u8>> {
         let mut free = self.0.try_lock().ok()?;
         let lengths = free.buffers.iter().map(Vec::len).enumerate();
-        let fits = |(_, free): &(usize, usize)| (length..2 * length.max(64 << 10)).contains(free);
+        let fits =
+            |(_, free): &(usize, usize)| (length..2 * length.max(LEAST_BYTES)).contains(free);
         let shortest = |&(_, length): &(usize, usize)| length;
         match lengths.clone().filter(fits).min_by_key(shortest) {
             Some((found, _)) => Some(free.buffers.swap_remove(found)),
@@ -84,7 +91,7 @@ impl Lent {
     ) -> Result<Self, E> {
         // A short one is not grown: what is in it need not be copied. A little more than is wanted now: the
         // next one will be much alike, and pages that nobody touches cost nothing.
-        let fresh = || vec![0; (length + length / 8).next_multiple_of(64 << 10)];
+        let fresh = || vec![0; (length + length / 8).next_multiple_of(LEAST_BYTES)];
         let mut buffer = buffers.take_fitting(length).unwrap_or_else(fresh);
         fill(buffer.get_mut(..length).unwrap_or_default())?;
         Ok(Lent { buffer, length, buffers: Arc::clone(buffers) })
@@ -122,8 +129,7 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        // One that a huge page has grown is not kept for the small ones after it.
-        if self.buffer.len() <= 4 << 20 {
+        if self.buffer.len() <= MOST_BYTES {
             self.buffers.give(std::mem::take(&mut self.buffer));
         }
     }

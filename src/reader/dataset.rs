@@ -87,7 +87,7 @@ impl Dataset {
     pub fn reader(&self) -> Result<Reader> {
         let schema = self.schema()?;
         Ok(Reader {
-            chunks: Rechunker::new(Arc::clone(&schema), self.scan.batch_size),
+            chunks: Rechunker::new(self.scan.batch_size),
             joins: Joins::new(Arc::clone(&schema), &self.scan),
             schema,
             dataset: self.clone(),
@@ -138,8 +138,8 @@ impl Reader {
         if let Some(batch) = self.joins.next()? {
             return Ok(Some(batch));
         }
-        match self.chunks.rest()? {
-            Some(batch) => Ok(Some(batch)),
+        match self.chunks.rest() {
+            Some(parts) => self.joins.at_once(parts).map(Some),
             None => self.error.take().map_or(Ok(None), Err),
         }
     }

@@ -18,11 +18,8 @@ use arrow_schema::{ArrowError, DataType, FieldRef, Fields, SchemaRef};
 use arrow_select::concat::{concat, concat_batches};
 use bytes::Bytes;
 
-use crate::buffers::{Buffers, Lent};
+use crate::buffers::{Buffers, LEAST_BYTES, Lent};
 use crate::error::Result;
-
-/// Shorter columns take memory of their own: the system keeps so much at hand.
-const LEAST_BYTES: usize = 64 << 10;
 
 /// Joins parts that have this schema.
 pub fn join(

@@ -58,7 +58,8 @@ impl Joins {
             && !self.scan.caller_is_slow
             && parts.iter().map(bytes).sum::<usize>() <= AHEAD_BYTES;
         if !ahead {
-            self.batches.push_back(Some(join(&self.schema, parts, &self.buffers)?));
+            let batch = self.at_once(parts)?;
+            self.batches.push_back(Some(batch));
             return Ok(());
         }
         let workers = match &mut self.workers {
@@ -73,6 +74,11 @@ impl Joins {
         workers.give(parts)?;
         self.batches.push_back(None);
         Ok(())
+    }
+
+    /// The batch of these parts, joined here and now.
+    pub fn at_once(&self, parts: Vec<RecordBatch>) -> Result<RecordBatch> {
+        join(&self.schema, parts, &self.buffers)
     }
 
     /// The next batch, in one piece.

@@ -30,7 +30,7 @@ pub mod dataset;
 pub mod error;
 pub mod format;
 pub mod guard;
-mod joined;
+pub mod joined;
 mod joins;
 pub mod json;
 pub mod kept;

@@ -3,22 +3,17 @@
 use std::collections::VecDeque;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
-use arrow_select::concat::concat_batches;
 
-use crate::error::Result;
-
-/// Cuts and joins batches. A batch that lies within one that came in is a slice of it and no copy.
+/// Cuts batches into the parts of others. A batch that lies within one that came in is a slice of it and no copy.
 pub struct Rechunker {
-    schema: SchemaRef,
     rows: usize,
     pending: VecDeque<RecordBatch>,
     pending_rows: usize,
 }
 
 impl Rechunker {
-    pub fn new(schema: SchemaRef, rows: usize) -> Self {
-        Rechunker { schema, rows: rows.max(1), pending: VecDeque::new(), pending_rows: 0 }
+    pub fn new(rows: usize) -> Self {
+        Rechunker { rows: rows.max(1), pending: VecDeque::new(), pending_rows: 0 }
     }
 
     pub fn push(&mut self, batch: RecordBatch) {
@@ -41,20 +36,9 @@ impl Rechunker {
         (self.pending_rows >= self.rows).then(|| self.take(self.rows))
     }
 
-    /// A whole batch, if there are rows for it.
-    pub fn whole(&mut self) -> Result<Option<RecordBatch>> {
-        self.parts().map(|parts| join(&self.schema, parts)).transpose()
-    }
-
-    /// The rows that are left: fewer than a batch.
-    pub fn rest(&mut self) -> Result<Option<RecordBatch>> {
-        match self.pending_rows {
-            0 => Ok(None),
-            rows => {
-                let parts = self.take(rows);
-                join(&self.schema, parts).map(Some)
-            }
-        }
+    /// The parts of the rows that are left: fewer than a batch.
+    pub fn rest(&mut self) -> Option<Vec<RecordBatch>> {
+        (self.pending_rows > 0).then(|| self.take(self.pending_rows))
     }
 
     /// Leaves out up to `rows` of the rows that are left; returns how many there were.
@@ -86,19 +70,13 @@ impl Rechunker {
     }
 }
 
-fn join(schema: &SchemaRef, mut parts: Vec<RecordBatch>) -> Result<RecordBatch> {
-    match parts.len() {
-        1 => Ok(parts.swap_remove(0)),
-        _ => Ok(concat_batches(schema, &parts)?),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::Arc;
 
     use arrow_array::{Int64Array, RecordBatch};
+    use arrow_select::concat::concat_batches;
     use proptest::prelude::*;
 
     use super::*;
@@ -111,13 +89,14 @@ mod tests {
     proptest! {
         #[test]
         fn rows_keep_their_order(sizes in proptest::collection::vec(0i64..20, 0..20), rows in 1usize..15, skipped in 0u64..20) {
-            let mut chunks = Rechunker::new(batch(0..1).schema(), rows);
+            let mut chunks = Rechunker::new(rows);
             let mut start = 0;
             let mut got = Vec::new();
             for size in sizes {
                 chunks.push(batch(start..start + size));
                 start += size;
-                while let Some(batch) = chunks.whole().unwrap() {
+                while let Some(parts) = chunks.parts() {
+                    let batch = concat_batches(&batch(0..1).schema(), &parts).unwrap();
                     prop_assert_eq!(batch.num_rows(), rows);
                     got.push(batch);
                 }
@@ -126,7 +105,7 @@ mod tests {
             let first = start - i64::try_from(chunks.pending_rows).unwrap();
             prop_assert!(left == skipped || chunks.pending_rows == 0);
             got.push(batch(first - i64::try_from(left).unwrap()..first));
-            got.extend(chunks.rest().unwrap());
+            got.extend(chunks.rest().unwrap_or_default());
             let all = concat_batches(&batch(0..1).schema(), &got).unwrap();
             prop_assert_eq!(all, batch(0..start));
         }

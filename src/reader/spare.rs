@@ -5,20 +5,14 @@ use std::sync::{Arc, Mutex, Weak};
 use arrow_buffer::{ArrowNativeType, Buffer, ToByteSlice};
 use bytes::Bytes;
 
-/// Shorter ones are not kept: the system has so much at hand.
-const LEAST_BYTES: usize = 64 << 10;
+use crate::buffers::{LEAST_BYTES, MOST_BYTES};
 
-/// One that a huge row has grown is not kept for the small ones after it.
-const MOST_BYTES: usize = 4 << 20;
-
-/// One that waits is enough for nearly all; more would be memory that no other column can have.
-const MOST: usize = 1;
-
-/// The vectors of one column that are free at the moment.
+/// The vector of one column that is free at the moment. One that waits is enough for nearly all; more
+/// would be memory that no other column can have.
 ///
 /// Nobody waits for the lock: a process that is forked while another thread holds it gets new vectors.
 #[derive(Debug)]
-pub struct Spare<T>(Arc<Mutex<Vec<Vec<T>>>>);
+pub struct Spare<T>(Arc<Mutex<Option<Vec<T>>>>);
 
 impl<T> Default for Spare<T> {
     fn default() -> Self {
@@ -29,7 +23,7 @@ impl<T> Default for Spare<T> {
 impl<T: ArrowNativeType> Spare<T> {
     /// An empty vector with room for about `count` values.
     pub fn take(&self, count: usize) -> Vec<T> {
-        let free = || self.0.try_lock().ok()?.pop();
+        let free = || self.0.try_lock().ok()?.take();
         let kept = if count * size_of::<T>() < LEAST_BYTES { None } else { free() };
         kept.unwrap_or_else(|| Vec::with_capacity(count))
     }
@@ -48,7 +42,7 @@ impl<T: ArrowNativeType> Spare<T> {
 struct Taken<T: ArrowNativeType> {
     values: Vec<T>,
     /// Whoever fills them may be done meanwhile.
-    spare: Weak<Mutex<Vec<Vec<T>>>>,
+    spare: Weak<Mutex<Option<Vec<T>>>>,
 }
 
 impl<T: ArrowNativeType> AsRef<[u8]> for Taken<T> {
@@ -61,10 +55,10 @@ impl<T: ArrowNativeType> Drop for Taken<T> {
     fn drop(&mut self) {
         if let Some(spare) = self.spare.upgrade()
             && let Ok(mut free) = spare.try_lock()
-            && free.len() < MOST
+            && free.is_none()
         {
             self.values.clear();
-            free.push(std::mem::take(&mut self.values));
+            *free = Some(std::mem::take(&mut self.values));
         }
     }
 }
@@ -98,7 +92,7 @@ mod tests {
         let spare = Spare::<u8>::default();
         for size in [10, LEAST_BYTES - 1, MOST_BYTES + 1] {
             drop(spare.buffer(spare.take(size)));
-            assert_eq!(spare.0.try_lock().map(|free| free.len()).ok(), Some(0));
+            assert_eq!(spare.0.try_lock().map(|free| free.is_none()).ok(), Some(true));
         }
     }
 

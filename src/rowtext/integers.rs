@@ -10,42 +10,40 @@ pub const ITEM_ROOM: usize = 32;
 /// Below this, eight digits are enough.
 const SMALL: u64 = 100_000_000;
 
-/// The four digits of each number below 10,000, the first in the lowest byte.
-static FOUR: [u32; 10_000] = four_digits();
+/// The four digits of a number below 10,000, the first in the lowest byte.
+const fn four_digits(n: usize) -> u32 {
+    u32::from_le_bytes([
+        b'0' + (n / 1000) as u8,
+        b'0' + (n / 100 % 10) as u8,
+        b'0' + (n / 10 % 10) as u8,
+        b'0' + (n % 10) as u8,
+    ])
+}
 
-const fn four_digits() -> [u32; 10_000] {
+static FOUR: [u32; 10_000] = {
     let mut table = [0; 10_000];
     let mut n = 0;
     while n < 10_000 {
-        let digits = [
-            b'0' + (n / 1000) as u8,
-            b'0' + (n / 100 % 10) as u8,
-            b'0' + (n / 10 % 10) as u8,
-            b'0' + (n % 10) as u8,
-        ];
-        table[n] = u32::from_le_bytes(digits);
+        table[n] = four_digits(n);
         n += 1;
     }
     table
-}
+};
 
 /// Below this, six digits are enough, and with ", " behind them an item is one word. Every token id is.
 const TINY: u64 = 1_000_000;
 
 /// The three digits of each number below 1,000, the first in the lowest byte; as long as to need no
 /// check of bounds.
-static THREE: [u32; 1024] = three_digits();
-
-const fn three_digits() -> [u32; 1024] {
+static THREE: [u32; 1024] = {
     let mut table = [0; 1024];
     let mut n = 0;
     while n < 1000 {
-        let digits = [b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8, 0];
-        table[n] = u32::from_le_bytes(digits);
+        table[n] = four_digits(n) >> 8;
         n += 1;
     }
     table
-}
+};
 
 /// A number below `TINY` and ", " behind it, and how many bytes that is.
 #[inline(always)]

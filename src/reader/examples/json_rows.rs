@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use arrow_ipc::writer::StreamWriter;
 use reader::error::Result;
+use reader::joined::join;
 use reader::json::Json;
 use reader::options::{Options, Value};
 use reader::rechunk::Rechunker;
@@ -51,7 +52,7 @@ fn read(parts: &[&str]) -> Result<String> {
     if parts[1] != "-" {
         writer = Some(StreamWriter::try_new(File::create(parts[1]).unwrap(), &out).unwrap());
     }
-    let mut chunks = Rechunker::new(out, scan.batch_size);
+    let mut chunks = Rechunker::new(scan.batch_size);
     let mut error = None;
     for mut source in sources {
         loop {
@@ -64,7 +65,8 @@ fn read(parts: &[&str]) -> Result<String> {
                 }
             };
             chunks.push(batch);
-            while let Some(batch) = chunks.whole()? {
+            while let Some(parts) = chunks.parts() {
+                let batch = join(&out, parts, &scan.buffers)?;
                 rows += batch.num_rows();
                 first.get_or_insert_with(|| start.elapsed());
                 if let Some(writer) = &mut writer {
@@ -73,7 +75,8 @@ fn read(parts: &[&str]) -> Result<String> {
             }
         }
     }
-    if let Some(batch) = chunks.rest()? {
+    if let Some(parts) = chunks.rest() {
+        let batch = join(&out, parts, &scan.buffers)?;
         rows += batch.num_rows();
         if let Some(writer) = &mut writer {
             writer.write(&batch).unwrap();

@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use reader::error::Result;
+use reader::joined::join;
 use reader::options::Options;
 use reader::rechunk::Rechunker;
 use reader::scan::{Format, Infer, Scan};
@@ -32,11 +33,12 @@ fn main() -> Result<()> {
     let schema = format.infer(std::slice::from_ref(&file), &scan)?;
     let inferred = started.elapsed();
     let mut source = format.open(&file, &schema, false, &scan)?;
-    let mut rechunker = Rechunker::new(source.schema(), scan.batch_size);
+    let mut rechunker = Rechunker::new(scan.batch_size);
     let (mut rows, mut batches, mut touched, mut first) = (0, 0, 0u64, None);
     while let Some(batch) = source.next()? {
         rechunker.push(batch);
-        while let Some(batch) = rechunker.whole()? {
+        while let Some(parts) = rechunker.parts() {
+            let batch = join(&source.schema(), parts, &scan.buffers)?;
             first.get_or_insert_with(|| started.elapsed());
             rows += batch.num_rows();
             batches += 1;
@@ -48,7 +50,7 @@ fn main() -> Result<()> {
             }
         }
     }
-    rows += rechunker.rest()?.map_or(0, |batch| batch.num_rows());
+    rows += rechunker.rest().into_iter().flatten().map(|part| part.num_rows()).sum::<usize>();
     let total = started.elapsed();
     println!(
         "{total:.3?} (schema {inferred:.1?}, first batch {:.1?}) {rows} rows {batches} batches {touched}",
