@@ -1,7 +1,7 @@
 //! Two SHA-256 messages interleaved on one core, with the x86 SHA extensions.
 //!
 //! One message leaves the SHA unit idle most of the time: each `sha256rnds2` waits for the one before
-//! it. Two independent messages fill the gaps. Instructions and data layout are those of Intel's
+//! it. Two independent messages halve that. Instructions and data layout are those of Intel's
 //! "SHA Extensions" white paper (S. Gulley et al., 2013); the schedule is FIPS 180-4, section 6.2.2.
 
 #![allow(unsafe_code)]
@@ -14,11 +14,11 @@ use core::arch::x86_64::{
 
 use super::{Digest, POLL_BYTES};
 
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// The round constants (FIPS 180-4, section 4.2.2).
 #[rustfmt::skip]
-static K: [u32; 64] = [
+pub(super) static K: [u32; 64] = [
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -57,20 +57,20 @@ impl TwoLanes {
 
 /// The hash value in the order that the instructions want: (A, B, E, F) and (C, D, G, H).
 #[derive(Clone, Copy)]
-struct State {
-    abef: __m128i,
-    cdgh: __m128i,
+pub(super) struct State {
+    pub(super) abef: __m128i,
+    pub(super) cdgh: __m128i,
 }
 
 /// A message on its way through one lane: whole blocks of the message, then one or two of padding.
-struct Lane<'a> {
-    index: usize,
-    state: State,
-    blocks: &'a [u8],
-    tail: [u8; 2 * BLOCK],
+pub(super) struct Lane<'a> {
+    pub(super) index: usize,
+    pub(super) state: State,
+    pub(super) blocks: &'a [u8],
+    pub(super) tail: [u8; 2 * BLOCK],
     /// Bytes of `tail` in use, from the front; 0 once the lane has moved on to them.
-    tail_length: usize,
-    in_tail: usize,
+    pub(super) tail_length: usize,
+    pub(super) in_tail: usize,
 }
 
 impl<'a> Lane<'a> {
@@ -88,7 +88,7 @@ impl<'a> Lane<'a> {
 
     /// The bytes that can be digested next in one go, a multiple of the block.
     #[inline(always)]
-    fn next(&self) -> &[u8] {
+    pub(super) fn next(&self) -> &[u8] {
         if self.blocks.is_empty() {
             &self.tail[self.in_tail..self.tail_length]
         } else {
@@ -97,7 +97,7 @@ impl<'a> Lane<'a> {
     }
 
     #[inline(always)]
-    fn advance(&mut self, bytes: usize) {
+    pub(super) fn advance(&mut self, bytes: usize) {
         if self.blocks.is_empty() {
             self.in_tail += bytes;
         } else {
@@ -106,7 +106,7 @@ impl<'a> Lane<'a> {
     }
 
     #[inline(always)]
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.blocks.is_empty() && self.in_tail == self.tail_length
     }
 }
@@ -151,14 +151,14 @@ fn digest_all(
 }
 
 /// Counts what is done between two looks at `keep_going`.
-struct Poll<'a> {
-    since: usize,
-    keep_going: &'a mut dyn FnMut() -> bool,
+pub(super) struct Poll<'a> {
+    pub(super) since: usize,
+    pub(super) keep_going: &'a mut dyn FnMut() -> bool,
 }
 
 impl Poll<'_> {
     #[inline(always)]
-    fn go_on(&mut self, bytes: usize) -> bool {
+    pub(super) fn go_on(&mut self, bytes: usize) -> bool {
         self.since += bytes;
         if self.since < POLL_BYTES {
             return true;
@@ -170,7 +170,7 @@ impl Poll<'_> {
 
 #[inline]
 #[target_feature(enable = "sha,sse4.1,ssse3")]
-fn initial() -> State {
+pub(super) fn initial() -> State {
     // The initial hash value (FIPS 180-4, section 5.3.3).
     State {
         abef: _mm_set_epi32(0x6a09e667, 0xbb67ae85u32 as i32, 0x510e527f, 0x9b05688cu32 as i32),
@@ -189,7 +189,7 @@ fn pad<const SIZE: usize>(message: &[u8], padded: &mut [u8; SIZE]) {
 
 /// Messages padded before the first of them is digested: by then the bytes have left the store
 /// buffer, and a vector load of what was stored byte by byte does not wait for it.
-const BATCH: usize = 8;
+pub(super) const BATCH: usize = 8;
 
 /// Digests the messages at `places`, two by two; of an odd number, the last by itself.
 #[inline]
@@ -267,7 +267,7 @@ fn digest_lanes(messages: &[&[u8]], over: usize, out: &mut [Digest], poll: &mut 
 
 #[inline]
 #[target_feature(enable = "sha,sse4.1,ssse3")]
-fn finish(state: State) -> Digest {
+pub(super) fn finish(state: State) -> Digest {
     let feba = _mm_shuffle_epi32(state.abef, 0x1B);
     let dchg = _mm_shuffle_epi32(state.cdgh, 0xB1);
     let dcba = _mm_blend_epi16(feba, dchg, 0xF0);
@@ -286,7 +286,7 @@ fn finish(state: State) -> Digest {
 /// The shuffle that turns four big-endian words round.
 #[inline]
 #[target_feature(enable = "sse4.1")]
-fn byte_order() -> __m128i {
+pub(super) fn byte_order() -> __m128i {
     _mm_set_epi64x(0x0c0d0e0f_08090a0b, 0x04050607_00010203)
 }
 
