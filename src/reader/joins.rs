@@ -17,6 +17,9 @@ use crate::workers::Workers;
 const AHEAD: usize = 3;
 const AHEAD_BYTES: usize = 8 << 20;
 
+/// After so many batches in one piece, more of them will come, and memory for joining is kept for nothing.
+const WHOLE: usize = 16;
+
 pub struct Joins {
     schema: SchemaRef,
     scan: Scan,
@@ -25,6 +28,8 @@ pub struct Joins {
     workers: Option<Workers<Vec<RecordBatch>, RecordBatch>>,
     /// For the columns of batches: those of a batch that was dropped serve one that is made.
     buffers: Arc<Buffers>,
+    /// Batches in a row that came in one piece.
+    whole: usize,
     /// Whether nothing was given: the first batch is wanted at once, and threads take time to start.
     first: bool,
 }
@@ -37,6 +42,7 @@ impl Joins {
             batches: VecDeque::new(),
             workers: None,
             buffers: Arc::default(),
+            whole: 0,
             first: true,
         }
     }
@@ -52,6 +58,10 @@ impl Joins {
     /// Takes the parts of the next batch.
     pub fn push(&mut self, parts: Vec<RecordBatch>) -> Result<()> {
         let is_first = std::mem::take(&mut self.first);
+        self.whole = if parts.len() > 1 { 0 } else { self.whole + 1 };
+        if self.whole > WHOLE {
+            self.buffers.clear();
+        }
         let ahead = parts.len() > 1
             && !is_first
             && self.scan.threads > 1

@@ -38,7 +38,13 @@ pub trait Splitter: Send {
     /// a `None` is the last block, ended or not.
     fn split(&mut self, data: &[u8], seen: usize) -> Result<Option<usize>>;
 
-    /// The same before a damage: no more comes, and all rows that are whole are wanted.
+    /// About how many bytes the next block will have, where there is a way to know: no more is read for it
+    /// then. 0 elsewhere.
+    fn expected(&self) -> usize {
+        0
+    }
+
+    /// `split` before a damage: no more comes, and all rows that are whole are wanted.
     fn split_rest(&mut self, data: &[u8]) -> Result<Option<usize>> {
         self.split(data, data.len())
     }
@@ -258,12 +264,13 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle
     thread::Builder::new().name(name).spawn(run).map_err(ReadError::io)
 }
 
-/// Enough to keep all threads busy, and not more than the memory that a reader may take; one where the
-/// caller is what is waited for.
+/// Blocks that wait or are parsed, beside the one that the caller waits for and the one that is read: enough
+/// to keep all threads busy, and not more than the memory that a reader may take; one where the caller is
+/// what is waited for.
 fn blocks_under_way(scan: &Scan) -> usize {
     const BYTES: usize = 12 << 20;
     let fitting = BYTES / scan.block_bytes.max(1);
-    if scan.caller_is_slow { 1 } else { (scan.threads + 2).min(fitting.max(2)) }
+    if scan.caller_is_slow { 1 } else { scan.threads.min(fitting.max(2)) }
 }
 
 impl<T> Threads<T> {
@@ -359,7 +366,10 @@ impl BlockReader {
                 self.input = None;
                 return self.rest();
             }
-            self.fill(self.target.max(self.seen + self.seen / 2))?;
+            // What was read for one block and belongs to the next has to be copied there.
+            let expected = self.splitter.expected();
+            let more = self.target.max(self.seen / 4);
+            self.fill(if self.seen < expected { expected } else { self.seen + more })?;
         }
     }
 
@@ -422,7 +432,8 @@ impl BlockReader {
         if self.buffer.is_empty() {
             self.buffer = self.buffers.take();
         }
-        if self.buffer.len() < wanted {
+        if let Some(missing) = wanted.checked_sub(self.buffer.len()) {
+            self.buffer.reserve_exact(missing);
             self.buffer.resize(wanted, 0);
         }
         while self.filled < wanted {

@@ -7,12 +7,15 @@ use bytes::Bytes;
 
 use crate::buffers::{LEAST_BYTES, MOST_BYTES};
 
-/// The vector of one column that is free at the moment. One that waits is enough for nearly all; more
-/// would be memory that no other column can have.
+/// The vectors of one column that are free at the moment: as many as are under way at a time. Were they
+/// freed, the heap would have to find place for others in the gaps, and grow where it can't.
 ///
 /// Nobody waits for the lock: a process that is forked while another thread holds it gets new vectors.
 #[derive(Debug)]
-pub struct Spare<T>(Arc<Mutex<Option<Vec<T>>>>);
+pub struct Spare<T>(Arc<Mutex<Vec<Vec<T>>>>);
+
+/// For a batch with the caller, one that it has just let go, and those that wait for it.
+const MOST: usize = 4;
 
 impl<T> Default for Spare<T> {
     fn default() -> Self {
@@ -23,8 +26,10 @@ impl<T> Default for Spare<T> {
 impl<T: ArrowNativeType> Spare<T> {
     /// An empty vector with room for about `count` values.
     pub fn take(&self, count: usize) -> Vec<T> {
-        let free = || self.0.try_lock().ok()?.take();
+        let free = || self.0.try_lock().ok()?.pop();
         let kept = if count * size_of::<T>() < LEAST_BYTES { None } else { free() };
+        // One that is much shorter is not grown: what was in it need not be copied.
+        let kept = kept.filter(|kept| kept.capacity() >= count - count / 8);
         kept.unwrap_or_else(|| Vec::with_capacity(count))
     }
 
@@ -42,7 +47,7 @@ impl<T: ArrowNativeType> Spare<T> {
 struct Taken<T: ArrowNativeType> {
     values: Vec<T>,
     /// Whoever fills them may be done meanwhile.
-    spare: Weak<Mutex<Option<Vec<T>>>>,
+    spare: Weak<Mutex<Vec<Vec<T>>>>,
 }
 
 impl<T: ArrowNativeType> AsRef<[u8]> for Taken<T> {
@@ -55,10 +60,10 @@ impl<T: ArrowNativeType> Drop for Taken<T> {
     fn drop(&mut self) {
         if let Some(spare) = self.spare.upgrade()
             && let Ok(mut free) = spare.try_lock()
-            && free.is_none()
+            && free.len() < MOST
         {
             self.values.clear();
-            *free = Some(std::mem::take(&mut self.values));
+            free.push(std::mem::take(&mut self.values));
         }
     }
 }
@@ -92,7 +97,7 @@ mod tests {
         let spare = Spare::<u8>::default();
         for size in [10, LEAST_BYTES - 1, MOST_BYTES + 1] {
             drop(spare.buffer(spare.take(size)));
-            assert_eq!(spare.0.try_lock().map(|free| free.is_none()).ok(), Some(true));
+            assert_eq!(spare.0.try_lock().map(|free| free.len()).ok(), Some(0));
         }
     }
 

@@ -169,6 +169,8 @@ pub struct Splitter {
     first: bool,
     /// Rows seen in what is pending.
     pending: usize,
+    /// Bytes of the last block, if it was a whole batch: the next one will be much alike.
+    batch_bytes: usize,
     /// The last end of a row in what is pending, and the last that ends a batch.
     last_end: usize,
     last_batch_end: usize,
@@ -189,6 +191,7 @@ impl Splitter {
             rows: 0,
             first: true,
             pending: 0,
+            batch_bytes: 0,
             last_end: 0,
             last_batch_end: 0,
             nesting: Nesting::default(),
@@ -246,6 +249,7 @@ impl Splitter {
     }
 
     fn take(&mut self, length: usize, is_batch_end: bool) -> usize {
+        self.batch_bytes = if is_batch_end && self.rows == 0 { length } else { 0 };
         self.rows = if is_batch_end { 0 } else { self.rows + self.pending };
         self.first &= !is_batch_end;
         self.pending = 0;
@@ -291,6 +295,10 @@ impl pipeline::Splitter for Splitter {
             return Ok(Some(self.take(end, false)));
         }
         Ok(None)
+    }
+
+    fn expected(&self) -> usize {
+        self.batch_bytes + self.batch_bytes / 32
     }
 
     fn split_rest(&mut self, data: &[u8]) -> Result<Option<usize>> {
