@@ -59,11 +59,48 @@ impl<'py> TextRows<'py> {
         }
     }
 
+    /// The bytes of `FEW` rows at most, the others empty, where none has to be encoded first: to be read at
+    /// once, before Python code or another thread can run.
+    #[inline(always)]
+    pub fn plain(&self, py: Python<'py>) -> Option<[&[u8]; FEW]> {
+        let TextRows::Objects(rows) = self else { return None };
+        let items = Items::of(rows.as_borrowed())?;
+        let mut plain = [[].as_slice(); FEW];
+        for (i, plain) in plain.get_mut(..items.len())?.iter_mut().enumerate() {
+            *plain = plain_bytes(items.get(py, i)?)?;
+        }
+        Some(plain)
+    }
+
     pub fn len(&self) -> usize {
         match self {
             TextRows::Objects(rows) => Items::of(rows.as_borrowed()).map_or(0, |items| items.len()),
             TextRows::Arrow(bytes) => bytes.len(),
         }
+    }
+}
+
+/// So few rows are read at once.
+pub const FEW: usize = 16;
+
+/// The bytes that an ASCII str or a bytes object is made of; None for everything else.
+#[inline(always)]
+fn plain_bytes<'a>(row: Borrowed<'a, '_, PyAny>) -> Option<&'a [u8]> {
+    let pointer = row.as_ptr();
+    // SAFETY: the kind of the object is checked before it is read as one. Its bytes neither change nor
+    // move while it is alive, as it is for as long as it is borrowed.
+    unsafe {
+        let (data, length) = if ffi::PyUnicode_Check(pointer) != 0 {
+            if ffi::PyUnicode_IS_COMPACT_ASCII(pointer) == 0 {
+                return None;
+            }
+            (ffi::PyUnicode_DATA(pointer).cast::<u8>(), ffi::PyUnicode_GET_LENGTH(pointer))
+        } else if ffi::PyBytes_Check(pointer) != 0 {
+            (ffi::PyBytes_AsString(pointer).cast::<u8>(), ffi::PyBytes_Size(pointer))
+        } else {
+            return None;
+        };
+        Some(std::slice::from_raw_parts(data, length as usize))
     }
 }
 
@@ -82,23 +119,11 @@ impl<'py> Owners<'py> {
     /// The bytes of row `i` of a list or tuple.
     #[inline(always)]
     pub fn hold(&self, i: usize, row: Borrowed<'_, 'py, PyAny>) -> Result<&[u8]> {
-        let pointer = row.as_ptr();
-        // SAFETY: the kind of the object is checked before it is read as one. Its bytes neither change
-        // nor move while it is alive, and `self` keeps it alive as long as the bytes are borrowed.
-        let bytes = unsafe {
-            if ffi::PyUnicode_Check(pointer) != 0 {
-                if ffi::PyUnicode_IS_COMPACT_ASCII(pointer) == 0 {
-                    return self.hold_encoded(i, row);
-                }
-                let length = ffi::PyUnicode_GET_LENGTH(pointer) as usize;
-                std::slice::from_raw_parts(ffi::PyUnicode_DATA(pointer).cast::<u8>(), length)
-            } else if ffi::PyBytes_Check(pointer) != 0 {
-                let length = ffi::PyBytes_Size(pointer) as usize;
-                std::slice::from_raw_parts(ffi::PyBytes_AsString(pointer).cast::<u8>(), length)
-            } else {
-                return Err(not_text(i, row)?);
-            }
+        let Some(bytes) = plain_bytes(row) else {
+            return self.hold_encoded(i, row);
         };
+        // SAFETY: `self` keeps the object alive as long as the bytes are borrowed.
+        let bytes = unsafe { std::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) };
         self.objects.borrow_mut().push(row.to_owned());
         Ok(bytes)
     }
@@ -108,7 +133,9 @@ impl<'py> Owners<'py> {
     #[inline(never)]
     fn hold_encoded(&self, i: usize, row: Borrowed<'_, 'py, PyAny>) -> Result<&[u8]> {
         let py = row.py();
-        let text = row.cast::<PyString>().map_err(PyErr::from)?;
+        let Ok(text) = row.cast::<PyString>() else {
+            return Err(not_text(i, row)?);
+        };
         let encoded = text.encode_utf8().map_err(|error| with_row(py, error, i))?;
         let bytes = encoded.as_bytes();
         // SAFETY: as in `hold`; the object that owns the bytes is kept with them.

@@ -39,11 +39,7 @@ impl FourLanes {
         keep_going: &mut dyn FnMut() -> bool,
     ) -> bool {
         assert_eq!(messages.len(), out.len());
-        if messages.len() < LEAST
-            || messages.len() < FEW
-                && messages.iter().map(|message| message.len()).sum::<usize>()
-                    < LONG * messages.len()
-        {
+        if messages.len() < LEAST || messages.len() < FEW && !pay(messages) {
             return self.0.digest_all(messages, out, keep_going);
         }
         // SAFETY: `self` exists only where the CPU has the features that the function is built for.
@@ -51,13 +47,18 @@ impl FourLanes {
     }
 }
 
-/// Fewer messages are digested as `lanes` does,
+/// Fewer messages are digested as `lanes` does, and so are fewer than `FEW` that do not `pay`.
 const LEAST: usize = 4;
-
-/// and so are fewer than these where they have less than `LONG` bytes on average: four of different
-/// lengths end one by one, and every end stops all lanes.
 const FEW: usize = 24;
-const LONG: usize = 1024;
+
+/// Whether few messages are worth four lanes: short ones, which are digested with their like, or such of
+/// `LONG` bytes on average. Others, of different lengths, end one by one, and every end stops all lanes.
+fn pay(messages: &[&[u8]]) -> bool {
+    const LONG: usize = 1024;
+    let lengths = messages.iter().map(|message| message.len());
+    lengths.clone().all(|length| length < 2 * BLOCK - 8)
+        || lengths.sum::<usize>() >= LONG * messages.len()
+}
 
 /// Messages sorted by their number of blocks before they are digested four by four.
 const GROUP: usize = 256;
