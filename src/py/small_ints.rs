@@ -5,7 +5,7 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::py::list_emitter::Items;
+use crate::py::list_emitter::{BLOCK, Items, are_equal};
 
 /// Layout of `PyLongObject` as far as the first digit (`Include/cpython/longintrepr.h`).
 #[repr(C)]
@@ -43,11 +43,18 @@ unsafe fn value_at(pointer: *mut ffi::PyObject) -> Option<i64> {
         #[cfg(not(Py_3_12))]
         {
             let size = (*long).base.ob_size as i64;
+            // As token ids are: one comparison, and nothing to multiply.
+            if size == 1 {
+                return Some(i64::from((*long).digit));
+            }
             (-1..=1).contains(&size).then(|| size * i64::from((*long).digit))
         }
         #[cfg(Py_3_12)]
         {
             let tag = (*long).tag;
+            if tag == 1 << 3 {
+                return Some(i64::from((*long).digit));
+            }
             (tag < 2 << 3).then(|| (1 - (tag & 3) as i64) * i64::from((*long).digit))
         }
     }
@@ -67,15 +74,12 @@ impl<'a> Known<'a> {
         Known { items: self.items.tail(n), values }
     }
 
-    fn chunk(&self, i: usize) -> Option<(&'a [*mut ffi::PyObject; LANES], &'a [i64; LANES])> {
+    fn chunk(&self, i: usize) -> Option<(&'a [*mut ffi::PyObject; BLOCK], &'a [i64; BLOCK])> {
         let (pointers, _) = self.items.pointers().as_chunks();
         let (values, _) = self.values.as_chunks();
         Some((pointers.get(i)?, values.get(i)?))
     }
 }
-
-/// So many ints are looked at at once.
-const LANES: usize = 8;
 
 /// Writes the values of the leading ints of at most one digit to `out`; returns how many there are.
 ///
@@ -83,23 +87,26 @@ const LANES: usize = 8;
 /// not read again. `known` are those that may stand at the same places.
 #[inline]
 pub fn write_small_ints(items: Items<'_>, out: &mut [i64], known: Option<Known<'_>>) -> usize {
-    let mut written = known.map_or(0, |known| write_chunks(items, out, known));
-    for (&pointer, target) in items.tail(written).pointers().iter().zip(&mut out[written..]) {
-        // SAFETY: the items are alive while the view is.
-        let Some(value) = (unsafe { value_at(pointer) }) else {
-            break;
-        };
-        *target = value;
-        written += 1;
-    }
-    written
+    let written = known.map_or(0, |known| write_chunks(items, out, known));
+    let mut rest = items.tail(written).pointers().iter().zip(&mut out[written..]);
+    let count = rest.len();
+    // SAFETY: the items are alive while the view is.
+    let write = |(&pointer, target): (&_, &mut _)| match unsafe { value_at(pointer) } {
+        Some(value) => {
+            *target = value;
+            true
+        }
+        None => false,
+    };
+    let left = if rest.all(write) { 0 } else { rest.len() + 1 };
+    written + count - left
 }
 
 /// The same for the leading whole chunks.
 #[inline]
 fn write_chunks(items: Items<'_>, out: &mut [i64], known: Known<'_>) -> usize {
-    let (chunks, _) = items.pointers().as_chunks::<LANES>();
-    let (targets, _) = out.as_chunks_mut::<LANES>();
+    let (chunks, _) = items.pointers().as_chunks::<BLOCK>();
+    let (targets, _) = out.as_chunks_mut::<BLOCK>();
     let mut written = 0;
     for (i, (chunk, target)) in chunks.iter().zip(targets).enumerate() {
         if let Some((pointers, values)) = known.chunk(i)
@@ -114,7 +121,7 @@ fn write_chunks(items: Items<'_>, out: &mut [i64], known: Known<'_>) -> usize {
             };
             *target = values;
         }
-        written += LANES;
+        written += BLOCK;
     }
     written
 }
@@ -124,24 +131,18 @@ fn write_chunks(items: Items<'_>, out: &mut [i64], known: Known<'_>) -> usize {
 /// # Safety
 /// The objects are alive.
 #[inline(always)]
-unsafe fn read_chunk(chunk: &[*mut ffi::PyObject; LANES]) -> Option<[i64; LANES]> {
+unsafe fn read_chunk(chunk: &[*mut ffi::PyObject; BLOCK]) -> Option<[i64; BLOCK]> {
     // SAFETY: the caller's promise.
     unsafe {
-        if chunk[0] == chunk[1] && are_equal(chunk, &[chunk[0]; LANES]) {
-            return value_at(chunk[0]).map(|value| [value; LANES]);
+        if chunk[0] == chunk[1] && are_equal(chunk, &[chunk[0]; BLOCK]) {
+            return value_at(chunk[0]).map(|value| [value; BLOCK]);
         }
-        let mut values = [0; LANES];
+        let mut values = [0; BLOCK];
         for (&pointer, value) in chunk.iter().zip(&mut values) {
             *value = value_at(pointer)?;
         }
         Some(values)
     }
-}
-
-#[inline(always)]
-fn are_equal(one: &[*mut ffi::PyObject; LANES], other: &[*mut ffi::PyObject; LANES]) -> bool {
-    let differing = |i: usize| one[i].addr() ^ other[i].addr();
-    (0..LANES).fold(0, |found, i| found | differing(i)) == 0
 }
 
 /// Refuses an interpreter whose ints are laid out differently.
