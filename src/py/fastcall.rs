@@ -163,12 +163,19 @@ pub static FUNCTIONS: [Function; 6] = [
 ];
 
 /// The arguments of a call, by the order of the parameters.
+///
+/// Filled and read where it lies: a copy would wait for what was just written word by word.
 pub struct Arguments<'a, 'py> {
     values: [Option<Borrowed<'a, 'py, PyAny>>; MOST],
     pub pool: Pool,
 }
 
 impl<'a, 'py> Arguments<'a, 'py> {
+    #[inline(always)]
+    fn none() -> Self {
+        Arguments { values: [None; MOST], pool: Pool::Judged }
+    }
+
     /// An argument that may be left out.
     #[inline(always)]
     pub fn optional(&self, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {
@@ -194,7 +201,7 @@ impl Function {
         self.parameters[0] == "current_length"
     }
 
-    /// None where the arguments do not fit the parameters.
+    /// Fills `arguments`, of which there are none yet; false where they do not fit the parameters.
     ///
     /// # Safety
     /// `args` holds `count` positional arguments and then those that the tuple `keywords` names; all
@@ -206,10 +213,11 @@ impl Function {
         args: *const *mut PyObject,
         count: usize,
         keywords: *mut PyObject,
-    ) -> Option<Arguments<'a, 'py>> {
-        let mut values = [None; MOST];
+        arguments: &mut Arguments<'a, 'py>,
+    ) -> bool {
+        let values = &mut arguments.values;
         if count > self.positional {
-            return None;
+            return false;
         }
         // SAFETY: the caller's promise.
         unsafe {
@@ -217,20 +225,20 @@ impl Function {
                 *value = Some(Borrowed::from_ptr(py, *args.add(i)));
             }
             if !keywords.is_null() {
-                let names = self.names.get(py)?.as_ptr();
+                let Some(names) = self.names.get(py) else {
+                    return false;
+                };
                 for k in 0..ffi::PyTuple_GET_SIZE(keywords) {
                     let keyword = ffi::PyTuple_GET_ITEM(keywords, k);
-                    let index = self.parameter(py, names, keyword)?;
-                    let value = &mut values[index];
-                    if value.is_some() {
-                        return None;
-                    }
+                    let index = self.parameter(py, names.as_ptr(), keyword);
+                    let Some(value @ None) = index.map(|index| &mut values[index]) else {
+                        return false;
+                    };
                     *value = Some(Borrowed::from_ptr(py, *args.add(count + k as usize)));
                 }
             }
         }
-        let bound = values[..self.required].iter().all(Option::is_some);
-        bound.then_some(Arguments { values, pool: Pool::Judged })
+        values[..self.required].iter().all(Option::is_some)
     }
 
     /// # Safety
@@ -373,11 +381,13 @@ unsafe fn enter<const INDEX: usize, const WAY: usize>(
     // they came.
     unsafe {
         if WAY == Way::Dispatched as usize || WAY == DECIDED {
-            let arguments = function.bind(py, args, count as usize, keywords);
+            let mut arguments = Arguments::none();
+            let fit = function.bind(py, args, count as usize, keywords, &mut arguments);
             let action = match WAY {
                 DECIDED => Action::Run(Side::Rust),
-                _ => dispatch::decide(py, INDEX, function, arguments.as_ref()),
+                _ => dispatch::decide(py, INDEX, function, fit.then_some(&arguments)),
             };
+            let arguments = fit.then_some(&mut arguments);
             return Ok(match action {
                 Action::Run(Side::Python) => {
                     dispatch::count(INDEX, Side::Python);
@@ -393,19 +403,20 @@ unsafe fn enter<const INDEX: usize, const WAY: usize>(
             });
         }
     }
+    let mut arguments = Arguments::none();
     // SAFETY: as above.
-    let arguments = unsafe { function.bind(py, args, count as usize, keywords) };
-    let Some(mut arguments) = arguments else {
+    if !unsafe { function.bind(py, args, count as usize, keywords, &mut arguments) } {
         // SAFETY: the arguments are passed on as they came.
         return Ok(unsafe { function.call_original(py, args, count, keywords) });
-    };
+    }
     if WAY == Way::OneThread as usize {
         arguments.pool = Pool::One;
     } else if WAY == Way::ManyThreads as usize {
         arguments.pool = Pool::Many;
     }
-    match catch_unwind(AssertUnwindSafe(|| (function.rust)(py, &arguments))) {
-        Ok(result) => Ok(result?.into_ptr()),
+    match catch_unwind(AssertUnwindSafe(|| outcome((function.rust)(py, &arguments)))) {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(error)) => Err((*error).into()),
         Err(panic) => Err(PanicError::new_err(format!(
             "fast-axolotl: {} failed ({}); this is a bug, please report it",
             function.name,
@@ -425,7 +436,7 @@ unsafe fn answer(
     py: Python<'_>,
     index: usize,
     side: Side,
-    arguments: Option<Arguments<'_, '_>>,
+    arguments: Option<&mut Arguments<'_, '_>>,
     planted: bool,
     args: *const *mut PyObject,
     count: Py_ssize_t,
@@ -433,7 +444,7 @@ unsafe fn answer(
 ) -> *mut PyObject {
     let function = &FUNCTIONS[index];
     dispatch::count(index, side);
-    let Some(mut arguments) = arguments.filter(|_| side != Side::Python) else {
+    let Some(arguments) = arguments.filter(|_| side != Side::Python) else {
         // SAFETY: the caller's promise.
         return unsafe { function.call_original(py, args, count, keywords) };
     };
@@ -444,11 +455,11 @@ unsafe fn answer(
         if planted {
             planted_panic();
         }
-        (function.rust)(py, &arguments)
+        outcome((function.rust)(py, arguments))
     }));
     let error = match outcome {
-        Ok(Ok(result)) => return result.into_ptr(),
-        Ok(Err(error)) => PyErr::from(error),
+        Ok(Ok(result)) => return result,
+        Ok(Err(error)) => PyErr::from(*error),
         Err(panic) => match quarantine(py, index, &reason(&panic)) {
             Err(error) => error,
             Ok(()) => {
@@ -460,6 +471,17 @@ unsafe fn answer(
     };
     error.restore(py);
     null_mut()
+}
+
+/// In two words, which come in registers; a copy of all that an error may be would be waited for.
+#[inline(always)]
+fn outcome(
+    result: Result<Bound<'_, PyAny>>,
+) -> std::result::Result<*mut PyObject, Box<crate::error::Error>> {
+    match result {
+        Ok(result) => Ok(result.into_ptr()),
+        Err(error) => Err(Box::new(error)),
+    }
 }
 
 #[cold]
@@ -533,12 +555,14 @@ pub fn run<'py>(
     let count = args.len();
     // SAFETY: `count` positional arguments, then those that the tuple names; all live until the end.
     unsafe {
-        let arguments = FUNCTIONS[index].bind(py, pointers.as_ptr(), count, keywords.as_ptr());
+        let mut arguments = Arguments::none();
+        let names = keywords.as_ptr();
+        let fit = FUNCTIONS[index].bind(py, pointers.as_ptr(), count, names, &mut arguments);
         let result = answer(
             py,
             index,
             side,
-            arguments,
+            fit.then_some(&mut arguments),
             false,
             pointers.as_ptr(),
             count as Py_ssize_t,
@@ -558,9 +582,11 @@ pub fn describe<'py>(
     let (values, keywords) = vector(py, args, kwargs)?;
     let pointers: Vec<_> = values.iter().map(Bound::as_ptr).collect();
     let function = &FUNCTIONS[index];
+    let names = keywords.as_ptr();
+    let mut arguments = Arguments::none();
     // SAFETY: as in `run`.
-    let arguments = unsafe { function.bind(py, pointers.as_ptr(), args.len(), keywords.as_ptr()) };
-    Ok(arguments.map(|arguments| dispatch::describe(py, function, &arguments)))
+    let fit = unsafe { function.bind(py, pointers.as_ptr(), args.len(), names, &mut arguments) };
+    Ok(fit.then(|| dispatch::describe(py, function, &arguments)))
 }
 
 type Vector<'py> = (Vec<Bound<'py, PyAny>>, Bound<'py, PyTuple>);

@@ -20,14 +20,15 @@ pub struct TokenRows<'py> {
     source: Source<'py>,
 }
 
+/// What is large is boxed: a call with one short row would wait for its copies.
 enum Source<'py> {
     /// An exact list or tuple whose items are exact lists and tuples.
     Lists(Bound<'py, PyAny>),
     /// An exact list whose items are exact lists, exact tuples and 1-D arrays of integers; the
     /// lengths as they were found.
-    Mixed(Bound<'py, PyAny>, Vec<usize>),
-    Array(IntegerBuffer),
-    Arrow(ArrowLists),
+    Mixed(Bound<'py, PyAny>, Box<[usize]>),
+    Array(Box<IntegerBuffer>),
+    Arrow(Box<ArrowLists>),
 }
 
 /// One row, as it is now.
@@ -39,11 +40,11 @@ enum Row<'a, 'py> {
 
 impl<'py> TokenRows<'py> {
     /// Accepts what `fast_axolotl.reference` accepts, and refuses the rest in the same words.
+    #[inline(always)]
     pub fn new(name: &'static str, rows: Borrowed<'_, 'py, PyAny>) -> Result<Self> {
         let source = match Items::of(rows) {
             Some(items) if all_objects(rows.py(), items) => Source::Lists(rows.to_owned()),
-            Some(_) => mixed(name, rows.to_owned())?,
-            None => outer(name, rows)?,
+            items => other(name, rows, items.is_some())?,
         };
         Ok(TokenRows { name, source })
     }
@@ -175,7 +176,10 @@ impl<'py> TokenRows<'py> {
     pub fn write(&self, py: Python<'py>, i: usize, out: &mut [i64]) -> Result<()> {
         let mut scratch = Scratch::default();
         match self.row(py, i, &mut scratch)? {
-            Row::Objects(_) => self.write_objects(py, i, out),
+            Row::Objects(items) => {
+                let first = write_small_ints(items, out, None);
+                if first < out.len() { self.write_objects(py, i, first, out) } else { Ok(()) }
+            }
             Row::Array(row) => {
                 let buffer = IntegerBuffer::new(Place::row(self.name, i), row)?;
                 let mut scratch = Scratch::default();
@@ -196,8 +200,17 @@ impl<'py> TokenRows<'py> {
         })
     }
 
-    fn write_objects(&self, py: Python<'py>, i: usize, out: &mut [i64]) -> Result<()> {
-        let mut j = 0;
+    /// Writes the rest of the elements of row `i`, of which the first are written.
+    #[cold]
+    #[inline(never)]
+    fn write_objects(
+        &self,
+        py: Python<'py>,
+        i: usize,
+        first: usize,
+        out: &mut [i64],
+    ) -> Result<()> {
+        let mut j = first;
         while j < out.len() {
             // The row is looked up again after every element that may have run Python code.
             let mut scratch = Scratch::default();
@@ -279,13 +292,24 @@ fn all_objects(py: Python<'_>, rows: Items<'_>) -> bool {
     (0..rows.len()).all(|i| rows.get(py, i).is_some_and(|row| Items::of(row).is_some()))
 }
 
+/// Rows that are not all exact lists and tuples, in such a one or in something else.
+#[cold]
+#[inline(never)]
+fn other<'py>(
+    name: &'static str,
+    rows: Borrowed<'_, 'py, PyAny>,
+    is_sequence: bool,
+) -> Result<Source<'py>> {
+    if is_sequence { mixed(name, rows.to_owned()) } else { outer(name, rows) }
+}
+
 fn outer<'py>(name: &'static str, rows: Borrowed<'_, 'py, PyAny>) -> Result<Source<'py>> {
     if let Some(lists) = arrow_rows::lists(name, rows)? {
-        return Ok(Source::Arrow(lists));
+        return Ok(Source::Arrow(Box::new(lists)));
     }
     if is_ndarray(rows)? {
         return array(Place::argument(name), rows, 2, "2 dimensions").map(|array| match array {
-            Numbers::Buffer(buffer) => Ok(Source::Array(buffer)),
+            Numbers::Buffer(buffer) => Ok(Source::Array(Box::new(buffer))),
             Numbers::Objects(rows) => mixed(name, rows),
         })?;
     }
@@ -334,7 +358,7 @@ fn mixed<'py>(name: &'static str, rows: Bound<'py, PyAny>) -> Result<Source<'py>
             *length = items.len();
         }
     }
-    Ok(Source::Mixed(rows.into_any(), lengths))
+    Ok(Source::Mixed(rows.into_any(), lengths.into()))
 }
 
 fn copied<'py>(rows: &Bound<'py, PyAny>) -> Vec<Bound<'py, PyAny>> {
