@@ -28,6 +28,7 @@ UNSAFE = {
     "src/reader/columnar/utf8.rs": "strings made of checked binaries",
     "src/reader/joined.rs": "strings joined of strings",
     "src/reader/mapped.rs": "files mapped into memory",
+    "src/reader/texts.rs": "strings made of texts",
     "src/py/text.rs": "the bytes of str and bytes objects",
     "src/reader/json/find.rs": "the vector instructions of the CPU",
 }

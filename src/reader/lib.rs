@@ -45,4 +45,5 @@ mod settled;
 pub mod source;
 mod spare;
 pub mod text;
+mod texts;
 pub mod workers;

@@ -33,6 +33,11 @@ impl<T: ArrowNativeType> Spare<T> {
         kept.unwrap_or_else(|| Vec::with_capacity(count))
     }
 
+    /// Keeps a vector, if there is use for it.
+    pub fn give(&self, values: Vec<T>) {
+        give(&self.0, values);
+    }
+
     /// The values as a buffer; once it is gone, their vector is free.
     pub fn buffer(&self, values: Vec<T>) -> Buffer {
         match values.capacity() * size_of::<T>() {
@@ -41,6 +46,16 @@ impl<T: ArrowNativeType> Spare<T> {
             }
             _ => values.into(),
         }
+    }
+}
+
+fn give<T>(free: &Mutex<Vec<Vec<T>>>, mut values: Vec<T>) {
+    if let Ok(mut free) = free.try_lock()
+        && (LEAST_BYTES..=MOST_BYTES).contains(&(values.capacity() * size_of::<T>()))
+        && free.len() < MOST
+    {
+        values.clear();
+        free.push(values);
     }
 }
 
@@ -58,12 +73,8 @@ impl<T: ArrowNativeType> AsRef<[u8]> for Taken<T> {
 
 impl<T: ArrowNativeType> Drop for Taken<T> {
     fn drop(&mut self) {
-        if let Some(spare) = self.spare.upgrade()
-            && let Ok(mut free) = spare.try_lock()
-            && free.len() < MOST
-        {
-            self.values.clear();
-            free.push(std::mem::take(&mut self.values));
+        if let Some(spare) = self.spare.upgrade() {
+            give(&spare, std::mem::take(&mut self.values));
         }
     }
 }

@@ -4,9 +4,7 @@ use std::fmt::Write;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    BooleanBuilder, Float64Builder, Int64Builder, LargeStringBuilder, UInt64Builder,
-};
+use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder, UInt64Builder};
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, SchemaRef};
@@ -15,6 +13,7 @@ use super::infer::{Words, boolean};
 use super::numbers;
 use super::tokenize::Sink;
 use crate::error::{ReadError, Result};
+use crate::texts::{Kept, Texts};
 
 /// What the columns of a file become.
 #[derive(Debug)]
@@ -49,21 +48,16 @@ enum Builder {
     Float(Float64Builder),
     Bool(BooleanBuilder),
     /// Text, or what is cast from text in the end.
-    Text(LargeStringBuilder),
+    Text(Texts<i64>),
     Null(usize),
-}
-
-/// Sizes of the last batch: the next will be much alike.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Sizes {
-    texts: Vec<usize>,
 }
 
 /// Builds batches from fields.
 pub(super) struct Build<'a> {
     layout: &'a Layout,
     builders: Vec<Builder>,
-    sizes: &'a mut Sizes,
+    /// By column.
+    kept: &'a mut Vec<Kept>,
     /// Rows that a batch may have room for at first.
     room: usize,
     rows: usize,
@@ -95,7 +89,7 @@ fn ints(data_type: &DataType) -> Option<Range<i128>> {
 }
 
 impl Builder {
-    fn new(target: &Target, rows: usize, bytes: usize) -> Self {
+    fn new(target: &Target, rows: usize, kept: &Kept) -> Self {
         if let Some(range) = ints(&target.data_type) {
             return if target.data_type.is_signed_integer() {
                 Builder::Int(Int64Builder::with_capacity(rows), range)
@@ -109,7 +103,7 @@ impl Builder {
             }
             DataType::Boolean => Builder::Bool(BooleanBuilder::with_capacity(rows)),
             DataType::Null => Builder::Null(0),
-            _ => Builder::Text(LargeStringBuilder::with_capacity(rows, bytes)),
+            _ => Builder::Text(Texts::new(rows, usize::MAX, kept)),
         }
     }
 
@@ -125,15 +119,15 @@ impl Builder {
         }
     }
 
-    fn finish(&mut self) -> ArrayRef {
+    fn finish(self, kept: &mut Kept) -> ArrayRef {
         match self {
             Builder::Skip => new_null_array(&DataType::Null, 0),
-            Builder::Int(builder, _) => Arc::new(builder.finish()),
-            Builder::UInt(builder, _) => Arc::new(builder.finish()),
-            Builder::Float(builder) => Arc::new(builder.finish()),
-            Builder::Bool(builder) => Arc::new(builder.finish()),
-            Builder::Text(builder) => Arc::new(builder.finish()),
-            Builder::Null(rows) => new_null_array(&DataType::Null, *rows),
+            Builder::Int(mut builder, _) => Arc::new(builder.finish()),
+            Builder::UInt(mut builder, _) => Arc::new(builder.finish()),
+            Builder::Float(mut builder) => Arc::new(builder.finish()),
+            Builder::Bool(mut builder) => Arc::new(builder.finish()),
+            Builder::Text(texts) => Arc::new(texts.finish(kept)),
+            Builder::Null(rows) => new_null_array(&DataType::Null, rows),
         }
     }
 }
@@ -142,13 +136,12 @@ impl Builder {
 #[inline]
 fn push(builder: &mut Builder, text: &str, literal: bool, words: &Words) -> bool {
     let bytes = text.as_bytes();
-    if let Builder::Text(builder) = builder {
+    if let Builder::Text(texts) = builder {
         if !literal && words.missing.is_missing(bytes) {
-            builder.append_null();
-        } else {
-            builder.append_value(text);
+            texts.append_null();
+            return true;
         }
-        return true;
+        return texts.append(text).is_ok();
     }
     if (bytes.is_empty() || !words.missing.only_words()) && words.missing.is_missing(bytes) {
         builder.push_missing();
@@ -206,14 +199,14 @@ fn int(text: &[u8], range: &Range<i128>) -> Option<i128> {
 
 impl<'a> Build<'a> {
     /// `bytes`: the length of what will be parsed.
-    pub fn new(layout: &'a Layout, bytes: usize, sizes: &'a mut Sizes) -> Self {
-        sizes.texts.resize(layout.columns.len(), 0);
+    pub fn new(layout: &'a Layout, bytes: usize, kept: &'a mut Vec<Kept>) -> Self {
+        kept.resize_with(layout.columns.len(), Kept::default);
         // A row has a byte a column at least.
         let room = layout.batch_rows.min(bytes / layout.columns.len().max(1) + 1);
         let mut build = Build {
             layout,
             builders: Vec::new(),
-            sizes,
+            kept,
             room,
             rows: 0,
             rows_before: 0,
@@ -228,10 +221,9 @@ impl<'a> Build<'a> {
 
     fn start(&mut self) {
         let rows = self.room;
-        let sizes = self.sizes.texts.iter();
-        self.builders = (self.layout.columns.iter().zip(sizes))
-            .map(|(target, bytes)| match target {
-                Some(target) => Builder::new(target, rows, bytes + bytes / 8),
+        self.builders = (self.layout.columns.iter().zip(&*self.kept))
+            .map(|(target, kept)| match target {
+                Some(target) => Builder::new(target, rows, kept),
                 None => Builder::Skip,
             })
             .collect();
@@ -244,16 +236,12 @@ impl<'a> Build<'a> {
     /// Makes a batch of the rows that are complete.
     pub fn flush(&mut self) {
         let rows = self.rows;
+        let builders = std::mem::take(&mut self.builders).into_iter().zip(&mut *self.kept);
+        let arrays = builders.map(|(builder, kept)| builder.finish(kept));
+        let arrays: Vec<_> = arrays.map(|array| array.slice(0, rows.min(array.len()))).collect();
         if rows == 0 {
             return;
         }
-        for (builder, size) in self.builders.iter().zip(&mut self.sizes.texts) {
-            if let Builder::Text(builder) = builder {
-                *size = builder.values_slice().len();
-            }
-        }
-        let arrays = self.builders.iter_mut().map(|builder| builder.finish());
-        let arrays: Vec<_> = arrays.map(|array| array.slice(0, rows.min(array.len()))).collect();
         match batch(self.layout, &arrays, rows) {
             Ok(batch) => self.batches.push(batch),
             Err(error) => self.error = Some(error.at_row(self.rows_before as u64)),
@@ -317,7 +305,8 @@ impl Sink for Build<'_> {
             let target = layout.columns.get(column).and_then(Option::as_ref);
             let literal = target.is_some_and(|target| target.literal);
             match builder {
-                Builder::Text(builder) if literal || !missing => builder.append_value(""),
+                // Nothing has room always.
+                Builder::Text(texts) if literal || !missing => drop(texts.append("")),
                 builder => builder.push_missing(),
             }
         }

@@ -39,7 +39,8 @@ use crate::scan::{BatchSource, Format, Infer, Scan};
 use crate::settled::Settled;
 use crate::source::{Input, Source};
 use crate::text::encoding::{self, OnError};
-use columns::{Build, Layout, Sizes, Target};
+use crate::texts::Kept;
+use columns::{Build, Layout, Target};
 use dialect::Dialect;
 use head::{Ahead, Prelude};
 use infer::{Guess, Head, Kind, Look, Words};
@@ -541,10 +542,10 @@ struct Parse {
 }
 
 impl BlockParser for Parse {
-    type Scratch = Sizes;
+    type Scratch = Vec<Kept>;
     type Output = Parsed;
 
-    fn parse(&self, block: Block, scratch: &mut Sizes) -> Parsed {
+    fn parse(&self, block: Block, scratch: &mut Vec<Kept>) -> Parsed {
         let data = block.data();
         let (text, damage) = encoding::sound_part(data, self.on_error);
         let text = match &damage {

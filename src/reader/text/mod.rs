@@ -6,7 +6,6 @@ mod newlines;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::builder::StringBuilder;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -17,6 +16,7 @@ use crate::options::Options;
 use crate::pipeline::{Block, BlockParser, Blocks, Parsed, Pipeline, Splitter};
 use crate::scan::{BatchSource, Format, Scan};
 use crate::source::Source;
+use crate::texts::{Kept, Texts};
 use encoding::{Encoding, OnError};
 use newlines::{Unify, line_end};
 
@@ -232,14 +232,13 @@ struct Parse {
 }
 
 impl BlockParser for Parse {
-    /// Bytes of the last batch: the next will be much alike.
-    type Scratch = usize;
+    type Scratch = Kept;
     type Output = Parsed;
 
-    fn parse(&self, block: Block, scratch: &mut usize) -> Parsed {
+    fn parse(&self, block: Block, kept: &mut Kept) -> Parsed {
         let data = block.data();
         let (text, error) = encoding::sound_part(data, self.on_error);
-        let mut build = Build { parse: self, size: scratch, parsed: Parsed::default(), row: 0 };
+        let mut build = Build { parse: self, kept, parsed: Parsed::default(), row: 0 };
         let damaged = error.is_some();
         if let Err(error) = build.rows(&text, damaged) {
             build.parsed.error = Some(error);
@@ -257,7 +256,7 @@ impl BlockParser for Parse {
 
 struct Build<'a> {
     parse: &'a Parse,
-    size: &'a mut usize,
+    kept: &'a mut Kept,
     parsed: Parsed,
     row: usize,
 }
@@ -292,25 +291,14 @@ impl Build<'_> {
     ) -> Result<()> {
         loop {
             let most = self.parse.batch_rows;
-            let bytes = (*self.size + *self.size / 16).min(text.len() + most);
-            let mut builder = StringBuilder::with_capacity(most.min(text.len() + 1), bytes);
+            let mut texts = Texts::new(most.min(text.len() + 1), text.len() + most, self.kept);
             for (row, ended) in rows.by_ref().take(most) {
                 // Rows end beside ASCII characters.
                 let row = text.get(row).unwrap_or_default();
-                if builder.values_slice().len() + row.len() >= i32::MAX as usize {
-                    return Err(ReadError::too_large("the rows of a batch have more than 2 GB")
-                        .at_row(self.row as u64));
-                }
-                if ends && ended {
-                    // A builder takes a value in pieces.
-                    let _ = std::fmt::Write::write_str(&mut builder, row);
-                    builder.append_value("\n");
-                } else {
-                    builder.append_value(row);
-                }
+                let end = if ends && ended { "\n" } else { "" };
+                texts.append_both(row, end).map_err(|error| error.at_row(self.row as u64))?;
             }
-            *self.size = builder.values_slice().len();
-            let array = builder.finish();
+            let array: StringArray = texts.finish(self.kept);
             if array.is_empty() {
                 return Ok(());
             }
