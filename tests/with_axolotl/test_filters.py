@@ -389,6 +389,62 @@ def test_cache_files_are_stocks(tmp_path: Path, processes: int | None) -> None:
     assert len(seen[0][1]) >= 3
 
 
+def _prompted(folder: Path) -> Dataset:
+    """Store rows of which one in `i % 40` is not trainable, and one ends with a masked label."""
+    rows = [list(range(i, i + 3 + i % 4)) for i in range(2300)]
+    labels = [
+        [row[0], *[-100] * (len(row) - 1)] if i % 40 == 3 else row for i, row in enumerate(rows)
+    ]
+    labels[::40] = [[-100] * len(row) for row in rows[::40]]
+    columns = {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
+    shutil.rmtree(folder, ignore_errors=True)
+    dataset = Dataset.from_dict({**columns, "labels": labels}, features=FEATURES)
+    dataset.save_to_disk(str(folder), num_shards=3)
+    return datasets.load_from_disk(str(folder))
+
+
+@pytest.mark.parametrize("processes", [None, 1, 2])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda dataset: dataset,
+        lambda dataset: dataset.select(range(700, 2200)),
+        lambda dataset: dataset.select([*range(900, 1800), *range(900), *range(1700, 2300, 3)]),
+        lambda dataset: dataset.shuffle(seed=4),
+        lambda dataset: dataset.with_format(None, columns=["labels"]),
+        by_axolotl,
+    ],
+    ids=["all", "some", "runs", "shuffled", "formatted", "of Axolotl's class"],
+)
+def test_cache_files_of_runs_of_rows(tmp_path: Path, change: Any, processes: int | None) -> None:
+    seen = []
+    for mode in ("python", "rust"):
+        with dispatch_mode("python"):
+            dataset = change(_prompted(tmp_path / "rows"))
+        with dispatch_mode(mode):
+            found = prepare(dataset, processes, preprocess=True)
+        modes = {path.name: path.stat().st_mode for path in (tmp_path / "rows").iterdir()}
+        seen.append((contents(found), files_of(tmp_path / "rows"), modes))
+    assert seen[0] == seen[1]
+
+
+def test_a_full_disk_leaves_no_cache_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from axolotl.utils import trainer  # noqa: F401
+    from datasets.arrow_writer import ArrowWriter
+
+    dataset = _prompted(tmp_path / "rows")
+    before = sorted(path.name for path in (tmp_path / "rows").iterdir())
+
+    def write_table(*_args: Any, **_kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ArrowWriter, "write_table", write_table)
+    cfg = settings_of(sample_packing=True, dataset_num_proc=None, is_preprocess=True)
+    seen = agree("process_datasets_for_packing", cfg, dataset, None)
+    assert seen[0] == "raised"
+    assert sorted(path.name for path in (tmp_path / "rows").iterdir()) == before
+
+
 @pytest.mark.parametrize("columns", [None, ["labels", "input_ids"], ["input_ids"]])
 def test_the_format_stays_in_processes(columns: list[str] | None) -> None:
     cfg = settings_of(sample_packing=True, dataset_num_proc=2, is_preprocess=True)

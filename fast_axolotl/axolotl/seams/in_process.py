@@ -1,17 +1,21 @@
 """`Dataset.filter` and `Dataset.map` with functions that see Arrow, under stock's fingerprints.
 
 `datasets` still does its part: progress, cache files, types, fingerprints. What is saved is the
-Python object of every token, and the worker processes that only pay off for those.
+Python object of every token, and the worker processes that only pay off for those. Tables of all
+columns are written here, by its writer, without its temporary files.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 #: Of a LazyBatch to which rows stay.
 Mask = Callable[[Any], Any]
+#: Of an Arrow table to another.
+Function = Callable[[Any], Any]
 #: What the code here repeats, by version of `datasets`.
 RELIES_ON: dict[str, dict[str, str]] = {
     "datasets.arrow_dataset:Dataset.filter": {
@@ -28,6 +32,10 @@ RELIES_ON: dict[str, dict[str, str]] = {
     },
 }
 _SUFFIX = "_{rank:05d}_of_{num_proc:05d}"
+#: How many rows `datasets` gives to a function, and writes, at a time.
+_BATCH = 1000
+#: Rows that a run of a mapping has to have, on average, for slices to be the faster way to them.
+_LONG_RUN = 8
 
 
 def filtered(dataset: Any, stock: Callable[..., Any], mask: Mask, options: dict[str, Any]) -> Any:
@@ -88,14 +96,14 @@ def _kept(mask: Mask, offset: int, mapping: Any, batch: Any, indices: Any) -> An
 
 
 def mapped(
-    dataset: Any, stock: Callable[..., Any], function: Callable[[Any], Any], options: dict[str, Any]
+    dataset: Any, stock: Callable[..., Any], function: Function, options: dict[str, Any]
 ) -> Any:
     """Return what `dataset.map(stock, batched=True, **options)` returns.
 
     Args:
         dataset: a plain `datasets.Dataset`.
         stock: the function that Axolotl maps by; it names the result, and is not called.
-        function: makes the same of a batch, as an Arrow table of all columns.
+        function: makes the same of the Arrow table of a batch, as a table of all columns.
         options: of `map`: num_proc, load_from_cache_file, desc.
     """
     from datasets import Dataset
@@ -118,9 +126,89 @@ def mapped(
         dataset,
         fingerprint,
         options,
-        whole=lambda more: dataset.map(function, batched=True, new_fingerprint=fingerprint, **more),
-        part=lambda shard, _offset, more: shard.map(function, batched=True, **more),
+        whole=lambda more: _mapped_whole(
+            dataset, function, {**more, "new_fingerprint": fingerprint}
+        ),
+        part=lambda shard, _offset, more: _mapped_here(shard, function, more),
         join=_concatenate_map_style_datasets,
+    )
+
+
+def _of_batch(function: Function, batch: Any) -> Any:
+    return function(batch.pa_table)
+
+
+def _mapped_whole(dataset: Any, function: Function, options: dict[str, Any]) -> Any:
+    from datasets.arrow_dataset import transmit_format
+
+    if dataset.cache_files and len(dataset) and not options.get("num_proc"):
+        file = Path(dataset._get_cache_file_path(options["new_fingerprint"]))
+        if not _are_there(file):
+            here = {**options, "cache_file_name": str(file)}
+            return transmit_format(_mapped_here)(dataset, function, here)
+    return dataset.map(partial(_of_batch, function), batched=True, **options)
+
+
+def _mapped_here(dataset: Any, function: Function, options: dict[str, Any]) -> Any:
+    """Return what `dataset.map` makes, without a format, of rows whose cache file is not there."""
+    if options.get("cache_file_name") is None:
+        return dataset.map(partial(_of_batch, function), batched=True, **options)
+    import pyarrow as pa
+    from datasets import Dataset, arrow_dataset
+    from datasets.arrow_writer import ArrowWriter
+
+    file = Path(options["cache_file_name"])
+    arrow_dataset.logger.info(f"Caching processed dataset at {file}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # A new name: ext4 writes a file to the disk when it's closed, if it was opened over another.
+    place = file.with_name(f"tmp{token_hex(8)}")
+    bar = {"unit": " examples", "total": len(dataset), "desc": options["desc"] or "Map"}
+    try:
+        with arrow_dataset.hf_tqdm(**bar) as progress, pa.OSFile(str(place), "wb") as stream:
+            writer = ArrowWriter(
+                features=dataset.features,
+                stream=stream,
+                writer_batch_size=_BATCH,
+                update_features=True,
+                fingerprint=options["new_fingerprint"],
+            )
+            for table in map(function, _batches(dataset)):
+                writer.write_table(table)
+                progress.update(len(table))
+            writer.finalize()
+        place.replace(file)
+    finally:
+        place.unlink(missing_ok=True)
+    arrow_dataset.logger.debug("Finished processing shard number None of 1.")
+    info = dataset.info.copy()
+    info.features = writer._features
+    return Dataset.from_file(str(file), info=info, split=dataset.split)
+
+
+def _batches(dataset: Any) -> Iterator[Any]:
+    """Yield the rows of a dataset as tables of one chunk each."""
+    import numpy as np
+    import pyarrow as pa
+
+    table, indices = dataset._data, dataset._indices
+    by_row = dataset.with_format("arrow")
+    for first in range(0, len(dataset), _BATCH):
+        if indices is None:
+            rows = table.fast_slice(first, _BATCH)
+        else:
+            places = indices.fast_slice(first, _BATCH).column(0).to_numpy()
+            runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
+            if len(runs) * _LONG_RUN > len(places):
+                rows = by_row[first : first + _BATCH]
+            else:
+                rows = pa.concat_tables(table.fast_slice(int(run[0]), len(run)) for run in runs)
+        yield rows.combine_chunks()
+
+
+def _are_there(file: Path) -> bool:
+    """Return whether there are cache files under this name: `datasets` knows which to use."""
+    return file.parent.exists() and any(
+        other.name.startswith(file.stem) for other in file.parent.iterdir()
     )
 
 
@@ -146,8 +234,7 @@ def _run(
     file = None
     if dataset.cache_files:
         file = Path(dataset._get_cache_file_path(fingerprint))
-        if any(other.name.startswith(file.stem) for other in file.parent.iterdir()):
-            # `datasets` knows which of these files to use.
+        if _are_there(file):
             return whole({**more, "num_proc": shards, "desc": options.get("desc")})
     parts: list[Any] = []
     offset = 0

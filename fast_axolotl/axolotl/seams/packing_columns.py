@@ -18,6 +18,8 @@ from .lengths import chunks_of, describe, is_plain_dataset, row_lengths
 
 MODULE = "axolotl.utils.trainer"
 _MASKED = -100
+#: One row in so many is read by itself sooner than all of them at once.
+_FEW_OF = 8
 
 
 def has_trainable(batch: Any) -> list[bool]:
@@ -27,28 +29,36 @@ def has_trainable(batch: Any) -> list[bool]:
     keep: list[bool] = []
     for chunk in chunks_of(batch.pa_table.column("labels")):
         offsets = chunk.offsets.to_numpy(zero_copy_only=False)
-        first = offsets[0] if len(offsets) else 0
-        labels = chunk.flatten().to_numpy(zero_copy_only=False)
-        # How many are trainable before each row, and before the end.
-        before = np.zeros(len(labels) + 1, np.int64)
-        np.cumsum(labels != _MASKED, out=before[1:])
-        keep += (np.diff(before[offsets - first]) > 0).tolist()
+        labels = chunk.values.to_numpy(zero_copy_only=False)
+        # Most rows end with a trainable token: the others need not be read.
+        found = np.diff(offsets) > 0
+        found[found] = labels[offsets[1:][found] - 1] != _MASKED
+        rest = np.flatnonzero(~found)
+        if len(rest) * _FEW_OF > len(found):
+            first, end = offsets[0], offsets[-1]
+            # How many are trainable before each row, and before the end.
+            before = np.zeros(end - first + 1, np.int64)
+            np.cumsum(labels[first:end] != _MASKED, out=before[1:])
+            found = np.diff(before[offsets - first]) > 0
+        else:
+            for row in rest:
+                found[row] = (labels[offsets[row] : offsets[row + 1]] != _MASKED).any()
+        keep += found.tolist()
     return keep
 
 
-def with_positions(batch: Any) -> Any:
-    """Return the table of a batch with `position_ids` and `length`, as Axolotl appends them."""
+def with_positions(table: Any) -> Any:
+    """Return a table with `position_ids` and `length`, as Axolotl appends them."""
     import numpy as np
     import pyarrow as pa
     from datasets import Features
     from datasets.features.features import generate_from_arrow_type
 
-    table = batch.pa_table
     lengths = row_lengths(table.column("input_ids"))
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
-    positions = np.arange(offsets[-1])
-    positions -= np.repeat(offsets[:-1], lengths)
+    longest = np.arange(lengths.max(initial=0))
+    positions = np.concatenate([longest[:length] for length in lengths.tolist()])
     columns = dict(zip(table.column_names, table.itercolumns(), strict=True))
     columns["position_ids"] = pa.ListArray.from_arrays(
         pa.array(offsets.astype(np.int32)), pa.array(positions)
