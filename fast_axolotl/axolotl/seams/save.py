@@ -2,9 +2,11 @@
 
 Axolotl starts processes that import everything again, for a dataset of any size. Files are written
 beside their folder and moved in when they are whole: what a full disk leaves is taken for nothing.
+An older dataset is moved out first: ext4 writes at once to the disk what replaces another file.
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from fast_axolotl.axolotl.patch_map import Implementation, Seam
@@ -64,8 +66,13 @@ def save(dataset: Any, folder: str, processes: int, num_shards: int | None) -> N
         is_large = processes > 1 and dataset._estimate_nbytes() > _PAYS_FOR_WORKERS
         workers = processes if is_large else None
         dataset.save_to_disk(place, num_shards=num_shards, num_proc=workers)
-        for file in _last_the_state(os.listdir(place)):  # noqa: PTH208
-            os.replace(os.path.join(place, file), os.path.join(folder, file))  # noqa: PTH105, PTH118
+        files = _last_the_state(os.listdir(place))  # noqa: PTH208
+        older = mkdtemp(dir=place)
+        for file in reversed(files):
+            with suppress(FileNotFoundError):
+                _move(file, folder, older)
+        for file in files:
+            _move(file, place, folder)
     finally:
         rmtree(place, ignore_errors=True)
 
@@ -76,6 +83,10 @@ def _shards(dataset: Any, processes: int) -> int:
 
     by_size = int(dataset._estimate_nbytes() / convert_file_size_to_int(config.MAX_SHARD_SIZE)) + 1
     return min(len(dataset._data), max(by_size, processes))
+
+
+def _move(file: str, source: str, target: str) -> None:
+    os.replace(os.path.join(source, file), os.path.join(target, file))  # noqa: PTH105, PTH118
 
 
 def _last_the_state(files: list[str]) -> list[str]:
