@@ -197,11 +197,12 @@ def _batches(dataset: Any) -> Iterator[Any]:
             rows = table.fast_slice(first, _BATCH)
         else:
             places = indices.fast_slice(first, _BATCH).column(0).to_numpy()
-            runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
-            if len(runs) * _LONG_RUN > len(places):
-                rows = by_row[first : first + _BATCH]
-            else:
+            starts = np.flatnonzero(np.diff(places) != 1) + 1
+            if len(starts) * _LONG_RUN < len(places):
+                runs = np.split(places, starts)
                 rows = pa.concat_tables(table.fast_slice(int(run[0]), len(run)) for run in runs)
+            else:
+                rows = by_row[first : first + _BATCH]
         yield rows.combine_chunks()
 
 
