@@ -306,10 +306,9 @@ fn are_tokens<'py>(
                 return false;
             };
             sequence.len() == mask.len()
-                && (0..sequence.len()).all(|j| {
-                    sequence.get(py, j).is_some_and(|item| small_int(item).is_some())
-                        && mask.get(py, j).is_some_and(|item| item.is(one))
-                })
+                && (0..sequence.len())
+                    .all(|j| sequence.get(py, j).is_some_and(|item| small_int(item).is_some()))
+                && mask.are_all(one)
         })
 }
 

@@ -380,6 +380,14 @@ impl<'a> Items<'a> {
         unsafe { std::slice::from_raw_parts(self.first, self.length) }
     }
 
+    /// Whether every item is this very object.
+    #[inline]
+    pub fn are_all(&self, object: &Bound<'_, PyAny>) -> bool {
+        let run = [object.as_ptr(); BLOCK];
+        let (blocks, rest) = self.pointers().as_chunks();
+        blocks.iter().all(|block| are_equal(block, &run)) && rest.iter().all(|item| *item == run[0])
+    }
+
     /// Whether this looks like a mask: runs of the same few objects.
     #[inline(always)]
     fn has_runs(&self) -> bool {
