@@ -138,8 +138,7 @@ fn digest<'py>(
 ) -> Result<()> {
     let total = rows.len();
     // A short call: no memory is asked for, and nothing runs before the rows are read.
-    if total <= FEW
-        && let Some(few) = rows.plain(py)
+    if let Some(few) = rows.plain(py)
         && work(&few[..total]) < DETACH_BYTES
     {
         let mut digests = [[0; 32]; FEW];

@@ -88,18 +88,16 @@ impl<'a> Known<'a> {
 #[inline]
 pub fn write_small_ints(items: Items<'_>, out: &mut [i64], known: Option<Known<'_>>) -> usize {
     let written = known.map_or(0, |known| write_chunks(items, out, known));
-    let mut rest = items.tail(written).pointers().iter().zip(&mut out[written..]);
+    let rest = items.tail(written).pointers().iter().zip(&mut out[written..]);
     let count = rest.len();
-    // SAFETY: the items are alive while the view is.
-    let write = |(&pointer, target): (&_, &mut _)| match unsafe { value_at(pointer) } {
-        Some(value) => {
-            *target = value;
-            true
-        }
-        None => false,
-    };
-    let left = if rest.all(write) { 0 } else { rest.len() + 1 };
-    written + count - left
+    for (i, (&pointer, target)) in rest.enumerate() {
+        // SAFETY: the items are alive while the view is.
+        let Some(value) = (unsafe { value_at(pointer) }) else {
+            return written + i;
+        };
+        *target = value;
+    }
+    written + count
 }
 
 /// The same for the leading whole chunks.

@@ -59,14 +59,14 @@ impl<'py> TextRows<'py> {
         }
     }
 
-    /// The bytes of `FEW` rows at most, the others empty, where none has to be encoded first: to be read at
-    /// once, before Python code or another thread can run.
+    /// The bytes of the rows, and empty ones up to `FEW`; None where there are more rows, or one has to be
+    /// encoded first. To be read at once, before Python code or another thread can run.
     #[inline(always)]
     pub fn plain(&self, py: Python<'py>) -> Option<[&[u8]; FEW]> {
         let TextRows::Objects(rows) = self else { return None };
-        let items = Items::of(rows.as_borrowed())?;
+        let items = Items::of(rows.as_borrowed()).filter(|items| items.len() <= FEW)?;
         let mut plain = [[].as_slice(); FEW];
-        for (i, plain) in plain.get_mut(..items.len())?.iter_mut().enumerate() {
+        for (i, plain) in plain.iter_mut().enumerate().take(items.len()) {
             *plain = plain_bytes(items.get(py, i)?)?;
         }
         Some(plain)
@@ -128,7 +128,8 @@ impl<'py> Owners<'py> {
         Ok(bytes)
     }
 
-    /// A row that is not ASCII, through its UTF-8, which is not left behind in the str.
+    /// A row that is not ASCII, through its UTF-8, which is not left behind in the str; an error for what is
+    /// no text.
     #[cold]
     #[inline(never)]
     fn hold_encoded(&self, i: usize, row: Borrowed<'_, 'py, PyAny>) -> Result<&[u8]> {
