@@ -56,6 +56,8 @@ impl<R: Read + Seek> Read for Gzip<R> {
 const WINDOW: usize = 32 << 10;
 /// Content made at a time. Fits into the cache of a core.
 const PIECE: usize = 256 << 10;
+/// And at first: who asks for the format of a file needs no more.
+const FIRST_PIECE: usize = 4 << 10;
 /// The head of a zlib stream: fdeflate expects one.
 const ZLIB_HEAD: &[u8] = &[0x78, 0x01];
 /// The checksum of a member and its length, which end it.
@@ -89,7 +91,7 @@ struct Member {
 
 impl<R: Read + Seek> Fast<R> {
     fn new(stored: BufReader<R>) -> Self {
-        let content = vec![0; WINDOW + PIECE];
+        let content = vec![0; FIRST_PIECE];
         Fast { stored, member: None, start: 0, given: 0, content, made: 0, taken: 0 }
     }
 
@@ -142,7 +144,9 @@ impl<R: Read + Seek> Fast<R> {
 
     fn inflate(&mut self) -> Option<()> {
         let member = self.member.as_mut()?;
-        if self.made == self.content.len() {
+        if self.content.len() < WINDOW + PIECE && self.made > 0 {
+            self.content.resize(WINDOW + PIECE, 0);
+        } else if self.made == self.content.len() {
             self.content.copy_within(self.made - WINDOW.., 0);
             (self.made, self.taken) = (WINDOW, WINDOW);
         }
