@@ -58,7 +58,7 @@ mod _core {
         let Some(function) = FUNCTIONS.iter().find(|function| function.name == name) else {
             return Err(PyValueError::new_err(format!("no Rust implementation of {name}")));
         };
-        function.set_original(py, original.clone().unbind())?;
+        function.set_original(py, original.clone().unbind());
         let doc: Option<String> = original.getattr("__doc__")?.extract()?;
         function.build(py, Way::Dispatched, module, doc.as_deref().unwrap_or_default())
     }

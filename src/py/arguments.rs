@@ -24,13 +24,21 @@ impl Output {
         let Some(value) = value else {
             return Ok(Output::Lists);
         };
-        let text = value.cast::<PyString>().ok();
-        match text.as_ref().and_then(|text| text.to_str().ok()) {
-            Some("lists") => Ok(Output::Lists),
-            Some("numpy") => Ok(Output::Numpy),
-            Some("torch") => Ok(Output::Torch),
-            Some("arrow") => Ok(Output::Arrow),
-            _ => Err(Error::Output { found: value.repr()?.to_string_lossy().into_owned() }),
+        match Output::named(value) {
+            Some(output) => Ok(output),
+            None => Err(Error::Output { found: value.repr()?.to_string_lossy().into_owned() }),
+        }
+    }
+
+    /// The output of this name, if there is one. Runs no code of the caller's.
+    #[inline]
+    pub fn named(value: Borrowed<'_, '_, PyAny>) -> Option<Self> {
+        match value.cast::<PyString>().ok()?.to_str().ok()? {
+            "lists" => Some(Output::Lists),
+            "numpy" => Some(Output::Numpy),
+            "torch" => Some(Output::Torch),
+            "arrow" => Some(Output::Arrow),
+            _ => None,
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use kernels::threads;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -55,6 +55,8 @@ pub enum Action {
     Slow,
     /// A test asked for a panic.
     Panic,
+    /// None: an exception is set.
+    Raised,
 }
 
 // What a slot's state says; call.py has the same numbers.
@@ -348,21 +350,29 @@ fn apply(
     if forced && function.threads.is_none() {
         return Action::Run(Side::Rust);
     }
-    // Nobody writes while the interpreter is attached to this thread; waiting would be wrong anyhow.
-    let Ok(cells) = slot.cells.try_read() else { return Action::Slow };
-    let Some(cells) = cells.as_ref() else { return Action::Slow };
     let Some(arguments) = arguments else { return Action::Run(Side::Python) };
     let (layout, output) = kind(py, function, arguments);
     let collector = !function.allocates || output != 0 || interpreter::collector_is_on(py);
-    let cell = &cells[place(layout, output, collector)];
+    // Copied, and the lock given back: `sizes` may run code of the caller's, in which somebody writes.
+    let Ok(cells) = slot.cells.try_read() else { return Action::Slow };
+    let Some(cell) = cells.as_ref().map(|cells| cells[place(layout, output, collector)]) else {
+        return Action::Slow;
+    };
+    drop(cells);
     let items = Items::of(arguments.required(0));
     // One row is never shared between threads.
     let single = function.threads.is_some() && items.is_some_and(|items| items.len() < 2);
-    let cell = if single { &Cell { many: None, split: None, ..*cell } } else { cell };
+    let cell = if single { Cell { many: None, split: None, ..cell } } else { cell };
     let sizes = match (cell.needs(), items) {
         (Needs::Nothing, _) => [0.0; 3],
         (Needs::Rows, Some(items)) => [items.len() as f64, 0.0, 0.0],
-        _ => sizes(py, function, arguments, layout),
+        _ => match sizes(py, function, arguments, layout) {
+            Ok(sizes) => sizes,
+            Err(error) => {
+                error.restore(py);
+                return Action::Raised;
+            }
+        },
     };
     if forced && asked(function, arguments) > 1 && threads_allowed(function, arguments) {
         return Action::Run(Side::Threads); // both were asked for
@@ -403,7 +413,7 @@ pub fn threads_free() -> bool {
 fn kind(py: Python<'_>, function: &Function, arguments: &Arguments<'_, '_>) -> (usize, usize) {
     let output = function.output.and_then(|index| arguments.optional(index));
     // An unknown output is the error of whichever side gets the call.
-    let output = Output::new(output).map_or(0, |output| output as usize);
+    let output = output.and_then(Output::named).unwrap_or(Output::Lists) as usize;
     let rows = arguments.required(0);
     let layout = match Items::of(rows) {
         None if function.takes_lengths() => 0,
@@ -430,18 +440,19 @@ fn is_array(value: Borrowed<'_, '_, PyAny>) -> bool {
     kind.is_ok_and(|kind| value.get_type().is(kind))
 }
 
-/// Rows, elements and elements of the result: estimated from four rows, so at a constant cost.
+/// Rows, elements and elements of the result: estimated from four rows, so at a constant cost. An object that
+/// is no list is asked, and its code may be the caller's: an error is one that is no `Exception`, as Ctrl-C.
 fn sizes(
     py: Python<'_>,
     function: &Function,
     arguments: &Arguments<'_, '_>,
     layout: usize,
-) -> [f64; 3] {
+) -> PyResult<[f64; 3]> {
     let rows = arguments.required(0);
     if function.takes_lengths() {
         let number = |index| small_int(arguments.required(index)).unwrap_or(0) as f64;
         let missing = (number(1) - number(0)).max(0.0);
-        return [1.0, missing, missing];
+        return Ok([1.0, missing, missing]);
     }
     let (count, mean, longest) = match Items::of(rows) {
         Some(items) if items.len() == 0 => (0, 0.0, 0.0),
@@ -460,15 +471,14 @@ fn sizes(
             (count, sum as f64 / places.len() as f64, longest as f64)
         }
         None => {
-            let count = rows.len().unwrap_or(0);
+            let count = told(py, rows.len())?;
             let is_arrow = layout == if function.is_text() { 2 } else { 3 };
             if is_arrow && count < ARROW_ROWS {
                 let mean = ARROW_MEAN;
-                return [count as f64, count as f64 * mean, count as f64 * mean];
+                return Ok([count as f64, count as f64 * mean, count as f64 * mean]);
             }
-            let bytes =
-                rows.getattr(intern!(py, "nbytes")).and_then(|bytes| bytes.extract::<f64>());
-            let bytes = bytes.unwrap_or(0.0);
+            let bytes = rows.getattr(intern!(py, "nbytes"));
+            let bytes = told(py, bytes.and_then(|bytes| bytes.extract::<f64>()))?;
             let each = if function.is_text() { 1.0 } else { 8.0 };
             let mean = if count == 0 { 0.0 } else { bytes / each / count as f64 };
             (count, if is_arrow { (mean - 0.5).max(0.0) } else { mean }, mean)
@@ -480,7 +490,15 @@ fn sizes(
         None if function.width.is_some() => longest,
         None => mean,
     };
-    [count, count * mean, count * width]
+    Ok([count, count * mean, count * width])
+}
+
+/// What an object says, or nothing where it raises: whoever gets the call will meet that again.
+fn told<T: Default>(py: Python<'_>, answer: PyResult<T>) -> PyResult<T> {
+    match answer {
+        Err(error) if error.is_instance_of::<PyException>(py) => Ok(T::default()),
+        answer => answer,
+    }
 }
 
 fn length(row: Borrowed<'_, '_, PyAny>, text: bool) -> usize {
@@ -595,11 +613,15 @@ pub fn reset(index: usize) -> PyResult<()> {
 /// Layout, output, rows, elements, elements of the result, threads asked for.
 pub type Description = (&'static str, &'static str, f64, f64, f64, usize);
 
-pub fn describe(py: Python<'_>, function: &Function, arguments: &Arguments<'_, '_>) -> Description {
+pub fn describe(
+    py: Python<'_>,
+    function: &Function,
+    arguments: &Arguments<'_, '_>,
+) -> PyResult<Description> {
     let (layout, output) = kind(py, function, arguments);
-    let [rows, elements, result] = sizes(py, function, arguments, layout);
+    let [rows, elements, result] = sizes(py, function, arguments, layout)?;
     let threads = asked(function, arguments);
-    (layouts(function)[layout], OUTPUTS[output], rows, elements, result, threads)
+    Ok((layouts(function)[layout], OUTPUTS[output], rows, elements, result, threads))
 }
 
 /// The rule that `push` would apply, for the test that compares it with `policy.py`.

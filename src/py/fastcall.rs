@@ -293,11 +293,9 @@ impl Function {
         }
     }
 
-    /// Sets the Python original, once.
-    pub fn set_original(&'static self, py: Python<'_>, original: Py<PyAny>) -> PyResult<()> {
-        self.original.set(py, original).map_err(|_| {
-            PyRuntimeError::new_err(format!("{} has its Python original already", self.name))
-        })
+    /// Sets the Python original, once: that of a package imported again is the same function.
+    pub fn set_original(&'static self, py: Python<'_>, original: Py<PyAny>) {
+        let _ = self.original.set(py, original);
     }
 
     /// Calls the Python original with the same arguments.
@@ -400,6 +398,7 @@ unsafe fn enter<const INDEX: usize, const WAY: usize>(
                     answer(py, INDEX, Side::Rust, arguments, true, args, count, keywords)
                 }
                 Action::Slow => slow(py, INDEX, args, count, keywords),
+                Action::Raised => null_mut(),
             });
         }
     }
@@ -586,7 +585,7 @@ pub fn describe<'py>(
     let mut arguments = Arguments::none();
     // SAFETY: as in `run`.
     let fit = unsafe { function.bind(py, pointers.as_ptr(), args.len(), names, &mut arguments) };
-    Ok(fit.then(|| dispatch::describe(py, function, &arguments)))
+    fit.then(|| dispatch::describe(py, function, &arguments)).transpose()
 }
 
 type Vector<'py> = (Vec<Bound<'py, PyAny>>, Bound<'py, PyTuple>);

@@ -467,3 +467,105 @@ def test_slowed_functions_are_as_slow_as_planned() -> None:
     begin = time.perf_counter_ns()
     function.python([1])
     assert time.perf_counter_ns() - begin >= 100_000
+
+
+#: Code of the caller's that runs while a call is decided, and sets rules of its own.
+REENTRANT = """
+import faulthandler
+faulthandler.dump_traceback_later(30, exit=True)
+import os, signal, threading
+from collections.abc import Sequence
+import fast_axolotl as fa
+
+class Rows(Sequence):
+    def __init__(self, when=None):
+        self.when = when
+    def __getitem__(self, at):
+        return ["a", "b"][at]
+    def __len__(self):
+        if self.when is not None:
+            when, self.when = self.when, None
+            when()
+        return 2
+
+class Output:
+    def __repr__(self):
+        reset()
+        return "Output()"
+
+def reset():
+    with fa.stats_enabled():
+        pass
+
+wanted = fa.parallel_hash_rows(Rows())
+"""
+
+
+@needs_rust
+class TestWhatRunsWhileACallIsDecided:
+    def test_it_may_set_rules(self) -> None:
+        done = run_python(
+            REENTRANT
+            + """
+assert fa.parallel_hash_rows(Rows(reset)) == wanted
+fa.pad_sequences([[1]])
+try:
+    fa.pad_sequences([[1]], output=Output())
+except ValueError as error:
+    print(error)
+"""
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("output must be ")
+
+    def test_another_thread_may_set_rules_meanwhile(self) -> None:
+        done = run_python(
+            REENTRANT
+            + """
+def meanwhile():
+    other = threading.Thread(target=reset)
+    other.start()
+    other.join()
+
+assert fa.parallel_hash_rows(Rows(meanwhile)) == wanted
+"""
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+    def test_a_forked_child_may_set_rules(self) -> None:
+        done = run_python(
+            REENTRANT
+            + """
+def fork():
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        reset()
+        os._exit(fa.parallel_hash_rows(Rows()) != wanted)
+    assert os.waitpid(child, 0)[1] == 0
+
+def elsewhere():
+    other = threading.Thread(target=fork)
+    other.start()
+    other.join()
+
+assert fa.parallel_hash_rows(Rows(elsewhere)) == wanted
+"""
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_ctrl_c_is_not_lost(self) -> None:
+        done = run_python(
+            REENTRANT
+            + """
+def interrupt():
+    raise KeyboardInterrupt
+
+try:
+    fa.parallel_hash_rows(Rows(interrupt))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
