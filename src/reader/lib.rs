@@ -28,6 +28,7 @@ pub mod compression;
 pub mod csv;
 pub mod dataset;
 pub mod error;
+mod floats;
 pub mod format;
 pub mod guard;
 pub mod joined;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{Field, Schema, SchemaRef};
 
+use crate::columnar::cast::cast;
 use crate::error::{ReadError, Result};
 
 /// How each column of the wanted schema comes from a file.
@@ -40,7 +40,11 @@ impl Conform {
     /// `full` is the schema of all columns, `wanted` those asked for. A column of the file that `full`
     /// has not is an error: its values would be lost.
     pub fn new(file: &Schema, full: &Schema, wanted: &SchemaRef, given: bool) -> Result<Self> {
-        for field in file.fields() {
+        for (index, field) in file.fields().iter().enumerate() {
+            if file.fields().find(field.name()).is_some_and(|(first, _)| first != index) {
+                let message = "the file has two columns of this name";
+                return Err(ReadError::schema(message).in_column(field.name()));
+            }
             if full.fields().find(field.name()).is_none() {
                 let message = format!(
                     "the file has a column that the schema has not: {:?} of type {}",
@@ -76,26 +80,34 @@ impl Conform {
         let mut result = Vec::with_capacity(self.columns.len());
         for (index, field) in self.columns.iter().zip(self.schema.fields()) {
             let column = index.and_then(|_| given.next());
-            result.push(match column {
+            let column = match column {
                 None => new_null_array(field.data_type(), rows),
                 Some(column) if self.same || column.data_type() == field.data_type() => column,
                 Some(column) => convert(&column, field, row)?,
-            });
+            };
+            if !field.is_nullable()
+                && let Some(null) = first_null(&column)
+            {
+                let message = "a null, which the schema does not allow";
+                let error = ReadError::schema(message).at_row(row + null as u64);
+                return Err(error.in_column(field.name()));
+            }
+            result.push(column);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), result, &options)?)
     }
 }
 
-const STRICT: CastOptions<'static> =
-    CastOptions { safe: false, format_options: arrow_cast::display::FormatOptions::new() };
+fn first_null(column: &ArrayRef) -> Option<usize> {
+    column.logical_nulls()?.iter().position(|is_there| !is_there)
+}
 
 /// Casts a column; a value that does not survive is an error with its row.
 pub fn convert(column: &ArrayRef, field: &Field, row: u64) -> Result<ArrayRef> {
     let wanted = field.data_type();
-    strict_cast(column, wanted).map_err(|message| {
-        let bad =
-            (0..column.len()).find(|index| strict_cast(&column.slice(*index, 1), wanted).is_err());
+    cast(column, wanted).map_err(|message| {
+        let bad = (0..column.len()).find(|index| cast(&column.slice(*index, 1), wanted).is_err());
         let message = format!("{} does not fit in {wanted}: {message}", column.data_type());
         let error = ReadError::late(message).in_column(field.name());
         match bad {
@@ -103,19 +115,4 @@ pub fn convert(column: &ArrayRef, field: &Field, row: u64) -> Result<ArrayRef> {
             None => error,
         }
     })
-}
-
-fn strict_cast(column: &ArrayRef, wanted: &DataType) -> std::result::Result<ArrayRef, String> {
-    let cast = |column: &ArrayRef, wanted: &DataType| {
-        cast_with_options(column, wanted, &STRICT).map_err(|error| error.to_string())
-    };
-    let result = cast(column, wanted)?;
-    // A cast to integers drops what is behind the point without a word.
-    if column.data_type().is_floating() && wanted.is_integer() {
-        let back = cast(&result, column.data_type())?;
-        if back.to_data() != column.to_data() {
-            return Err("a float is not a whole number".to_owned());
-        }
-    }
-    Ok(result)
 }

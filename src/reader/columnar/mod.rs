@@ -1,5 +1,6 @@
 //! Formats that store columns: Parquet, Arrow IPC (Feather v2 is one), folders that `datasets` saved.
 
+mod cast;
 pub mod conform;
 pub mod ipc;
 pub mod lanes;

@@ -17,6 +17,7 @@ use super::cursor::{Cursor, Number, Text};
 use super::fault::{Fault, FaultCause, Parsed};
 use super::shape::is_json_field;
 use super::{jsontext, timestamp};
+use crate::floats;
 use crate::spare::Spare;
 
 /// The values of one column so far.
@@ -410,8 +411,8 @@ impl Column {
             (Values::Text(texts), Some(b'-' | b'0'..=b'9' | b'N' | b'I')) => {
                 let text = match cursor.number()? {
                     Number::Int(value) => value.to_string(),
-                    Number::Float => float_text(cursor.float(start)?),
-                    Number::NonFinite(value) => float_text(value.value()),
+                    Number::Float => floats::text(cursor.float(start)?),
+                    Number::NonFinite(value) => floats::text(value.value()),
                 };
                 self.nulls.append_non_null();
                 texts.append(text.as_bytes(), cursor.at)?;
@@ -576,19 +577,6 @@ fn whole(cursor: &Cursor<'_>, start: usize) -> Option<i64> {
     let is_float = text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
     let fits = is_float && value.trunc() == value && (-LIMIT..LIMIT).contains(&value);
     fits.then_some(value as i64)
-}
-
-/// As Arrow casts a float to a string.
-fn float_text(value: f64) -> String {
-    if value.is_nan() {
-        "nan".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "inf" } else { "-inf" }.to_owned()
-    } else if value.fract() == 0.0 && value.abs() < 1e15 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:?}")
-    }
 }
 
 /// Where the value ends that starts at `start`, if its key comes again in the same object, and the last
