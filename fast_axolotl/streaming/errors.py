@@ -41,6 +41,7 @@ _NUMBERS = {
     "IsADirectory": errno.EISDIR,
     "NotADirectory": errno.ENOTDIR,
     "Interrupted": errno.EINTR,
+    "InvalidInput": errno.EINVAL,
 }
 _CLASSES: dict[type[OSError], type[OSError]] = {}
 

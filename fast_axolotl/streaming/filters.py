@@ -61,7 +61,7 @@ def _candidates(reader: "Reader", spec: "Spec", expression: Any) -> "Iterator[pa
                     yield batch
         yield from found
     finally:
-        reader._stop(batches)
+        batches.close()
 
 
 def _row_groups(path: str, expression: Any) -> "list[tuple[int | None, bool]]":

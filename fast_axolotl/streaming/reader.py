@@ -182,7 +182,6 @@ class Reader:
         self._spec = spec
         self._progress = progress
         self._files = _open(spec)
-        self._open: list[_core.Batches] = []
         self._closed = False
         self._schema: pa.Schema | None = None
 
@@ -234,7 +233,7 @@ class Reader:
                 batches.skip(skip)
             yield from _each(batches)
         finally:
-            self._stop(batches)
+            batches.close()
 
     def dicts(self, skip: int = 0) -> Iterator[dict[str, list[Any]]]:
         """Return the batches as dicts of lists, with the values of pyarrow's `to_pydict`.
@@ -252,7 +251,7 @@ class Reader:
             while (found := batches.next_dict()) is not None:
                 yield found
         finally:
-            self._stop(batches)
+            batches.close()
 
     def to_pydict(self) -> dict[str, list[Any]]:
         """Return all rows as one dict: column -> list."""
@@ -324,9 +323,7 @@ class Reader:
     def close(self) -> None:
         """Stop all threads and close all files. The reader can't be used after that."""
         self._closed = True
-        for batches in self._open:
-            batches.close()
-        self._open.clear()
+        self._files.close()
 
     def __enter__(self) -> "Reader":
         return self
@@ -346,14 +343,7 @@ class Reader:
     def _start(self, *, for_objects: bool = False) -> "_core.Batches":
         if self._closed:
             raise ValueError("the reader is closed")
-        batches = self._files.read(for_objects=for_objects)
-        self._open.append(batches)
-        return batches
-
-    def _stop(self, batches: "_core.Batches") -> None:
-        batches.close()
-        if batches in self._open:
-            self._open.remove(batches)
+        return self._files.read(for_objects=for_objects)
 
     def _watched(self, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         if not self._progress:

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
@@ -21,6 +21,7 @@ use reader::csv::Csv;
 use reader::dataset::{Dataset, Reader};
 use reader::error::{Cause, ReadError};
 use reader::format::{self, Kind};
+use reader::guard::contained;
 use reader::json::Json;
 use reader::options::{Options, Value};
 use reader::scan::{BadFile, Format, Infer, Progress, Scan};
@@ -90,6 +91,8 @@ pub struct Files {
     dataset: Dataset,
     progress: Arc<Progress>,
     signals: Arc<Signals>,
+    /// What is being read of them.
+    open: Mutex<Vec<Weak<Mutex<State>>>>,
 }
 
 /// Return the format of a file, by its content and its name.
@@ -186,7 +189,7 @@ pub fn open_files(
         Ok(dataset.with_schema(schema))
     });
     let dataset = opened.map_err(|error: ReadError| signals.exception(py, &error))?;
-    Ok(Files { dataset, progress, signals })
+    Ok(Files { dataset, progress, signals, open: Mutex::default() })
 }
 
 /// Calls a function of Python with what an error says.
@@ -270,12 +273,22 @@ impl Files {
         });
         let reader = reader.map_err(|error| self.signals.exception(py, &error))?;
         let schema = Arc::clone(reader.schema());
-        let state = State { reader: Some(reader), error: None, unconverted: None, rows: 0 };
-        Ok(Batches {
-            state: Arc::new(Mutex::new(state)),
-            schema,
-            signals: Arc::clone(&self.signals),
-        })
+        let state = Arc::new(Mutex::new(State::new(reader)));
+        py.detach(|| {
+            let mut open = lock(&self.open);
+            open.retain(|state| state.strong_count() > 0);
+            open.push(Arc::downgrade(&state));
+        });
+        Ok(Batches { state, schema, signals: Arc::clone(&self.signals) })
+    }
+
+    /// Stop all threads and close all files of what is being read.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| {
+            for state in lock(&self.open).drain(..).filter_map(|state| state.upgrade()) {
+                lock(&state).close();
+            }
+        });
     }
 
     /// The schema, for any library that knows Arrow.
@@ -309,6 +322,8 @@ fn names(schema: &SchemaRef) -> Vec<String> {
 
 struct State {
     reader: Option<Reader>,
+    /// Whether it was closed before it had ended.
+    is_closed: bool,
     /// What went wrong in a stream, whose consumer can't pass it on as what it is.
     error: Option<ReadError>,
     /// The value that Python has no object for, behind the rows that were given.
@@ -317,9 +332,22 @@ struct State {
 }
 
 impl State {
+    fn new(reader: Reader) -> Self {
+        State { reader: Some(reader), is_closed: false, error: None, unconverted: None, rows: 0 }
+    }
+
+    fn close(&mut self) {
+        self.is_closed |= self.reader.take().is_some();
+    }
+
     fn advance(&mut self) -> reader::error::Result<Option<RecordBatch>> {
+        if self.is_closed {
+            let message = "the reader was closed: there may be more rows";
+            return Err(ReadError::request(message));
+        }
         let Some(reader) = &mut self.reader else { return Ok(None) };
-        let next = reader.advance();
+        // Whoever takes a stream of C can't be told of a panic.
+        let next = contained(|| reader.advance());
         match &next {
             Ok(Some(batch)) => self.rows += batch.num_rows() as u64,
             _ => self.reader = None,
@@ -388,7 +416,7 @@ impl Batches {
 
     /// Stop all threads and close all files.
     fn close(&self, py: Python<'_>) {
-        py.detach(|| lock(&self.state).reader = None);
+        py.detach(|| lock(&self.state).close());
     }
 
     /// Raise what ended the stream, if anything did.

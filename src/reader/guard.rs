@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use crate::error::{ReadError, Result};
+use crate::error::{Cause, ReadError, Result};
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
@@ -31,8 +31,16 @@ pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
+/// Runs `work`, in which nothing should panic; where it does, it is an error of ours.
+pub fn contained<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let message = message(&*panic).unwrap_or("a panic without words");
+        Err(ReadError::new(Cause::Internal(message.to_owned())))
+    })
+}
+
 /// What a panic says, if it has words.
-pub fn message(panic: &(dyn Any + Send)) -> Option<&str> {
+fn message(panic: &(dyn Any + Send)) -> Option<&str> {
     panic
         .downcast_ref::<String>()
         .map(String::as_str)

@@ -19,7 +19,7 @@ use arrow_select::concat::{concat, concat_batches};
 use bytes::Bytes;
 
 use crate::buffers::{Buffers, LEAST_BYTES, Lent};
-use crate::error::Result;
+use crate::error::{ReadError, Result};
 
 /// Joins parts that have this schema.
 pub fn join(
@@ -38,12 +38,12 @@ pub fn join(
     if !parts.iter().all(has_types) {
         return Ok(concat_batches(schema, &parts)?);
     }
-    let columns = (0..schema.fields().len()).map(|index| {
+    let columns = schema.fields().iter().enumerate().map(|(index, field)| {
         let arrays: Vec<ArrayRef> =
             parts.iter().map(|part| Arc::clone(part.column(index))).collect();
-        column(&arrays, buffers)
+        column(&arrays, buffers).map_err(|error| ReadError::from(error).in_column(field.name()))
     });
-    let columns = columns.collect::<std::result::Result<_, ArrowError>>()?;
+    let columns = columns.collect::<Result<_>>()?;
     let rows = parts.iter().map(RecordBatch::num_rows).sum();
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
@@ -96,9 +96,7 @@ fn primitive<T: ArrowPrimitiveType>(arrays: &[ArrayRef], buffers: &Arc<Buffers>)
 
 fn bytes<T: ByteArrayType>(arrays: &[ArrayRef], buffers: &Arc<Buffers>) -> Joined {
     let parts: Vec<&GenericByteArray<T>> = arrays.iter().map(|array| array.as_bytes()).collect();
-    let Some(offsets) = rebased(parts.iter().map(|part| part.offsets())) else {
-        return as_arrow(arrays);
-    };
+    let offsets = rebased(parts.iter().map(|part| part.offsets()))?;
     let values = parts.iter().map(|part| {
         let (first, last) = ends(part.offsets());
         part.value_data().get(first..last).unwrap_or_default()
@@ -115,9 +113,7 @@ fn list<O: OffsetSizeTrait>(
     buffers: &Arc<Buffers>,
 ) -> Joined {
     let parts: Vec<&GenericListArray<O>> = arrays.iter().map(|array| array.as_list()).collect();
-    let Some(offsets) = rebased(parts.iter().map(|part| part.offsets())) else {
-        return as_arrow(arrays);
-    };
+    let offsets = rebased(parts.iter().map(|part| part.offsets()))?;
     let values = parts.iter().map(|part| {
         let (first, last) = ends(part.offsets());
         part.values().slice(first, last - first)
@@ -143,12 +139,14 @@ fn ends<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>) -> (usize, usize) {
     (offsets.first().as_usize(), offsets.last().as_usize())
 }
 
-/// The offsets of arrays whose values come one after the other; `None` where they get too large.
+/// The offsets of arrays whose values come one after the other; an error where they get too large.
 fn rebased<'a, O: OffsetSizeTrait>(
     parts: impl Iterator<Item = &'a OffsetBuffer<O>> + Clone,
-) -> Option<OffsetBuffer<O>> {
+) -> std::result::Result<OffsetBuffer<O>, ArrowError> {
     let total = parts.clone().map(ends).map(|(first, last)| last - first).sum();
-    O::from_usize(total)?;
+    if O::from_usize(total).is_none() {
+        return Err(ArrowError::OffsetOverflowError(total));
+    }
     let rows: usize = parts.clone().map(|part| part.len() - 1).sum();
     let mut offsets = Vec::with_capacity(rows + 1);
     offsets.push(O::zero());
@@ -157,7 +155,7 @@ fn rebased<'a, O: OffsetSizeTrait>(
         offsets.extend(part.iter().skip(1).map(|&offset| start + (offset - part.first())));
         start += part.last() - part.first();
     }
-    Some(OffsetBuffer::new(offsets.into()))
+    Ok(OffsetBuffer::new(offsets.into()))
 }
 
 fn one_after_the_other(parts: Vec<&[u8]>, buffers: &Arc<Buffers>) -> Buffer {

@@ -76,7 +76,7 @@ impl Joins {
             Some(workers) => workers,
             none => {
                 let (schema, buffers) = (Arc::clone(&self.schema), Arc::clone(&self.buffers));
-                let work = move |parts| guarded(|| join(&schema, parts, &buffers));
+                let work = move |parts| joined(&schema, parts, &buffers);
                 let threads = self.scan.threads.min(AHEAD);
                 none.insert(Workers::start(threads, "join", Arc::new(work))?)
             }
@@ -88,7 +88,7 @@ impl Joins {
 
     /// The batch of these parts, joined here and now.
     pub fn at_once(&self, parts: Vec<RecordBatch>) -> Result<RecordBatch> {
-        join(&self.schema, parts, &self.buffers)
+        joined(&self.schema, parts, &self.buffers)
     }
 
     /// The next batch, in one piece.
@@ -109,6 +109,23 @@ impl Drop for Joins {
         // Batches may live on: what they give back is of no use any more.
         self.buffers.close();
     }
+}
+
+/// The batch of these parts. Each of them is sound: where they do not go together, they are too much for
+/// the offsets of lists and texts, or for the keys of a dictionary.
+fn joined(
+    schema: &SchemaRef,
+    parts: Vec<RecordBatch>,
+    buffers: &Arc<Buffers>,
+) -> Result<RecordBatch> {
+    let rows: usize = parts.iter().map(RecordBatch::num_rows).sum();
+    guarded(|| join(schema, parts, buffers)).map_err(|mut error| {
+        if let Cause::Damaged(message) = &error.cause {
+            let message = format!("a batch of {rows} rows can't hold them all: {message}");
+            error.cause = Cause::TooLarge(format!("{message}; use a smaller batch_size"));
+        }
+        error
+    })
 }
 
 /// What the rows of a batch take, without what lies around them in shared buffers.

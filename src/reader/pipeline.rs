@@ -6,10 +6,8 @@
 //! before), stop at the next block when the pipeline is dropped, and there are none when one thread is
 //! asked for: then all of it is done while the consumer asks.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
@@ -22,7 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::buffers::Buffers;
 use crate::error::{Cause, ReadError, Result};
-use crate::guard;
+use crate::guard::contained;
 use crate::scan::{BatchSource, Scan};
 use crate::source::Input;
 use crate::workers::{answer, check_owner, wait};
@@ -203,13 +201,8 @@ fn parse<P: BlockParser>(
     scratch: &mut P::Scratch,
 ) -> Result<Located<P::Output>> {
     let byte = block.byte;
-    let parsed = catch_unwind(AssertUnwindSafe(|| parser.parse(block, scratch)));
-    parsed.map(|output| Located { output, byte }).map_err(|panic| internal(&*panic).at_byte(byte))
-}
-
-fn internal(panic: &(dyn Any + Send)) -> ReadError {
-    let message = guard::message(panic).unwrap_or("a panic without words");
-    ReadError::new(Cause::Internal(message.to_owned()))
+    contained(|| Ok(Located { output: parser.parse(block, scratch), byte }))
+        .map_err(|error| error.at_byte(byte))
 }
 
 fn start<P: BlockParser>(
@@ -239,8 +232,7 @@ fn start<P: BlockParser>(
     let reading = spawn("fast-axolotl-read".to_owned(), move || {
         loop {
             let (answer, result) = bounded(1);
-            let next = catch_unwind(AssertUnwindSafe(|| reader.next()));
-            let goes_on = match next.unwrap_or_else(|panic| Err(internal(&*panic))) {
+            let goes_on = match contained(|| reader.next()) {
                 Ok(None) => return,
                 // The slot in the order first: its place bounds the number of blocks under way.
                 Ok(Some(block)) => {

@@ -1,6 +1,6 @@
 //! A file to read: opened late, read by position or from start to end, decompressed where it needs it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,15 +35,18 @@ impl Source {
 
     /// Opens the file as it is stored.
     pub fn open(&self) -> Result<File> {
-        let file =
-            File::open(&self.path).map_err(|error| ReadError::io(error).in_file(&self.path))?;
-        // Opening a folder succeeds on Unix, and reading it says something unclear.
-        let metadata = file.metadata().map_err(|error| ReadError::io(error).in_file(&self.path))?;
+        let in_file = |error| ReadError::io(error).in_file(&self.path);
+        // Before it is opened: to open a pipe may wait for ever. To open a folder succeeds on Unix, and what
+        // is said when it is read is unclear.
+        let metadata = fs::metadata(&*self.path).map_err(in_file)?;
         if metadata.is_dir() {
-            let error = io::Error::from(io::ErrorKind::IsADirectory);
-            return Err(ReadError::io(error).in_file(&self.path));
+            return Err(in_file(io::Error::from(io::ErrorKind::IsADirectory)));
         }
-        Ok(file)
+        if !metadata.is_file() {
+            let message = "not a regular file: files are read more than once; copy it into one";
+            return Err(in_file(io::Error::new(io::ErrorKind::InvalidInput, message)));
+        }
+        File::open(&*self.path).map_err(in_file)
     }
 
     /// Opens the file to read its content; gzip and zstd are decompressed, whatever its name is.

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fast_axolotl
-from fast_axolotl.streaming import DamagedFileError, ReaderError
+from fast_axolotl.streaming import DamagedFileError, ReaderError, TooLargeError
 
 pytestmark = pytest.mark.skipif(
     not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension"
@@ -404,3 +404,30 @@ def test_rows_before_a_broken_block(tmp_path: Path) -> None:
                 drain(fast_axolotl.open_dataset(path, num_threads=threads), rows)
             assert len(rows) > 20_000
             assert [row["a"] for row in rows[:20_000]] == list(range(20_000))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this platform")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        fast_axolotl.open_dataset(path).to_pydict()
+
+
+@needs_proc
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_batch_of_more_than_offsets_can_tell(tmp_path: Path, threads: int) -> None:
+    """Three batches of one row each with 2^30 nulls, which take no memory."""
+    path = tmp_path / "a.arrow"
+    items = pa.ListArray.from_arrays(pa.array([0, 2**30], pa.int32()), pa.nulls(2**30))
+    with pa.ipc.new_file(path, pa.schema({"ids": items.type})) as writer:
+        for _ in range(3):
+            writer.write_batch(pa.record_batch([items], names=["ids"]))
+    reader = fast_axolotl.open_dataset(path, num_threads=threads)
+    for read in (list, fast_axolotl.streaming.Reader.to_pydict):
+        with pytest.raises(TooLargeError, match=r'column "ids": .* use a smaller batch_size'):
+            read(reader)
+    with pytest.raises(pa.ArrowException, match="use a smaller batch_size"):
+        pa.table(reader)
+    for batch in fast_axolotl.open_dataset(path, num_threads=threads, batch_size=1):
+        assert batch.num_rows == 1

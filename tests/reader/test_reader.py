@@ -254,12 +254,45 @@ def test_a_closed_or_dropped_reader_is_gone(tmp_path: Path, name: str) -> None:
     assert settled()
     with pytest.raises(ValueError, match="closed"):
         next(iter(reader))
+    # What was begun says that it did not end.
+    with pytest.raises(ValueError, match="closed"):
+        next(iterator)
     reader = fast_axolotl.open_dataset(path, batch_size=3, num_threads=2)
     batch = next(iter(reader))
     del reader, iterator
     del batch
     gc.collect()
     assert settled()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stream_of_a_closed_reader_has_not_ended(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name)
+    with fast_axolotl.open_dataset(path, batch_size=3) as reader:
+        stream = pa.RecordBatchReader.from_stream(reader)
+        ended = pa.RecordBatchReader.from_stream(reader)
+        ended.read_all()
+        stream.read_next_batch()
+    with pytest.raises((OSError, ValueError, pa.ArrowException), match="closed"):
+        stream.read_all()
+    with pytest.raises(StopIteration):
+        ended.read_next_batch()
+
+
+def test_streams_that_were_dropped_leave_nothing_open(tmp_path: Path) -> None:
+    path = write(tmp_path / NAMES[0])
+    before = len(threads())
+    reader = fast_axolotl.open_dataset(path, batch_size=3, num_threads=2)
+    for _ in range(20):
+        pa.RecordBatchReader.from_stream(reader).read_next_batch()
+    gc.collect()
+    stop = threading.Event()
+    for _ in range(200):
+        if len(threads()) <= before and not is_open(path):
+            break
+        stop.wait(0.01)
+    assert len(threads()) <= before
+    assert not is_open(path)
 
 
 def is_open(path: Path) -> bool:
