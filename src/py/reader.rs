@@ -1,7 +1,9 @@
 //! The streaming reader: files to Arrow batches, through the PyCapsule interface, or to lists.
 
+use std::cell::Cell;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,7 @@ use arrow_data::ffi::FFI_ArrowArray;
 use arrow_schema::ffi::FFI_ArrowSchema;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
 use kernels::threads;
-use pyo3::exceptions::{PyKeyError, PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyCapsule, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use reader::columnar::ipc::{Ipc, with_features};
@@ -92,7 +94,7 @@ pub struct Files {
     progress: Arc<Progress>,
     signals: Arc<Signals>,
     /// What is being read of them.
-    open: Mutex<Vec<Weak<Mutex<State>>>>,
+    open: Mutex<Vec<Weak<Pass>>>,
 }
 
 /// Return the format of a file, by its content and its name.
@@ -273,21 +275,20 @@ impl Files {
         });
         let reader = reader.map_err(|error| self.signals.exception(py, &error))?;
         let schema = Arc::clone(reader.schema());
-        let state = Arc::new(Mutex::new(State::new(reader)));
+        let pass = Arc::new(Pass::new(reader));
         py.detach(|| {
             let mut open = lock(&self.open);
-            open.retain(|state| state.strong_count() > 0);
-            open.push(Arc::downgrade(&state));
+            open.retain(|pass| pass.strong_count() > 0);
+            open.push(Arc::downgrade(&pass));
         });
-        Ok(Batches { state, schema, signals: Arc::clone(&self.signals) })
+        Ok(Batches { pass, schema, signals: Arc::clone(&self.signals) })
     }
 
     /// Stop all threads and close all files of what is being read.
     fn close(&self, py: Python<'_>) {
         py.detach(|| {
-            for state in lock(&self.open).drain(..).filter_map(|state| state.upgrade()) {
-                lock(&state).close();
-            }
+            let open: Vec<_> = lock(&self.open).drain(..).collect();
+            open.iter().filter_map(Weak::upgrade).for_each(|pass| pass.close());
         });
     }
 
@@ -340,6 +341,13 @@ impl State {
         self.is_closed |= self.reader.take().is_some();
     }
 
+    fn skip(&mut self, rows: u64) -> reader::error::Result<u64> {
+        match &mut self.reader {
+            Some(reader) => contained(|| reader.skip(rows)),
+            None => Ok(0),
+        }
+    }
+
     fn advance(&mut self) -> reader::error::Result<Option<RecordBatch>> {
         if self.is_closed {
             let message = "the reader was closed: there may be more rows";
@@ -356,10 +364,48 @@ impl State {
     }
 }
 
+/// One pass over some files.
+struct Pass {
+    state: Mutex<State>,
+    /// Whether it is to be closed by whoever has the state.
+    closes: AtomicBool,
+}
+
+thread_local! {
+    /// The pass whose state this thread has: a signal's handler may run meanwhile, and ask for it, too.
+    static HELD: Cell<*const Pass> = const { Cell::new(ptr::null()) };
+}
+
+impl Pass {
+    fn new(reader: Reader) -> Self {
+        Pass { state: Mutex::new(State::new(reader)), closes: AtomicBool::new(false) }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> PyResult<T> {
+        if ptr::eq(HELD.get(), self) {
+            return Err(PyRuntimeError::new_err("this thread is reading these batches already"));
+        }
+        let mut state = lock(&self.state);
+        let outer = HELD.replace(self);
+        let result = work(&mut state);
+        HELD.set(outer);
+        if self.closes.load(Ordering::Relaxed) {
+            state.close();
+        }
+        Ok(result)
+    }
+
+    fn close(&self) {
+        self.closes.store(true, Ordering::Relaxed);
+        // Where this thread has the state, it closes it when it is done.
+        let _ = self.with(State::close);
+    }
+}
+
 /// The batches of some files, read once.
 #[pyclass(module = "fast_axolotl._core", frozen)]
 pub struct Batches {
-    state: Arc<Mutex<State>>,
+    pass: Arc<Pass>,
     schema: SchemaRef,
     signals: Arc<Signals>,
 }
@@ -373,7 +419,7 @@ impl Batches {
 
     /// The next batch as a dict of lists; None after the last.
     fn next_dict<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        if let Some(error) = py.detach(|| lock(&self.state).unconverted.take()) {
+        if let Some(error) = py.detach(|| self.pass.with(|state| state.unconverted.take()))? {
             return Err(error);
         }
         let Some(batch) = self.advance(py)? else { return Ok(None) };
@@ -383,17 +429,18 @@ impl Batches {
         };
         let Some((row, name, error)) = unconverted(py, &batch, &error) else { return Err(error) };
         let error = py.detach(|| {
-            let mut state = lock(&self.state);
-            let place = state.rows - (batch.num_rows() - row) as u64;
-            let message = format!("row {place}, column {name:?}: {error}");
-            let error = PyOverflowError::new_err(message);
-            state.reader = None;
-            if row == 0 {
-                return Some(error);
-            }
-            state.unconverted = Some(error);
-            None
-        });
+            self.pass.with(|state| {
+                let place = state.rows - (batch.num_rows() - row) as u64;
+                let message = format!("row {place}, column {name:?}: {error}");
+                let error = PyOverflowError::new_err(message);
+                state.reader = None;
+                if row == 0 {
+                    return Some(error);
+                }
+                state.unconverted = Some(error);
+                None
+            })
+        })?;
         match error {
             Some(error) => Err(error),
             None => to_dict(py, &batch.slice(0, row)).map(Some),
@@ -402,26 +449,23 @@ impl Batches {
 
     /// Leave out up to `rows` rows; returns how many there were.
     fn skip(&self, py: Python<'_>, rows: u64) -> PyResult<u64> {
-        let skipped = py.detach(|| match &mut lock(&self.state).reader {
-            Some(reader) => reader.skip(rows),
-            None => Ok(0),
-        });
+        let skipped = py.detach(|| self.pass.with(|state| state.skip(rows)))?;
         skipped.map_err(|error| self.signals.exception(py, &error))
     }
 
     /// Rows given so far.
-    fn rows(&self, py: Python<'_>) -> u64 {
-        py.detach(|| lock(&self.state).rows)
+    fn rows(&self, py: Python<'_>) -> PyResult<u64> {
+        py.detach(|| self.pass.with(|state| state.rows))
     }
 
     /// Stop all threads and close all files.
     fn close(&self, py: Python<'_>) {
-        py.detach(|| lock(&self.state).close());
+        py.detach(|| self.pass.close());
     }
 
     /// Raise what ended the stream, if anything did.
     fn raise_pending(&self, py: Python<'_>) -> PyResult<()> {
-        match py.detach(|| lock(&self.state).error.take()) {
+        match py.detach(|| self.pass.with(|state| state.error.take()))? {
             Some(error) => Err(self.signals.exception(py, &error)),
             None => Ok(()),
         }
@@ -440,7 +484,7 @@ impl Batches {
     ) -> PyResult<Bound<'py, PyCapsule>> {
         // Another schema than ours may be left to the consumer to cast to.
         let _ = requested_schema;
-        let stream = Stream { state: Arc::clone(&self.state), schema: Arc::clone(&self.schema) };
+        let stream = Stream { pass: Arc::clone(&self.pass), schema: Arc::clone(&self.schema) };
         let stream = FFI_ArrowArrayStream::new(Box::new(stream));
         PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
     }
@@ -448,13 +492,13 @@ impl Batches {
 
 impl Batches {
     fn advance(&self, py: Python<'_>) -> PyResult<Option<RecordBatch>> {
-        let next = py.detach(|| lock(&self.state).advance());
+        let next = py.detach(|| self.pass.with(State::advance))?;
         next.map_err(|error| self.signals.exception(py, &error))
     }
 }
 
 struct Stream {
-    state: Arc<Mutex<State>>,
+    pass: Arc<Pass>,
     schema: SchemaRef,
 }
 
@@ -462,16 +506,16 @@ impl Iterator for Stream {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut state = lock(&self.state);
-        match state.advance() {
-            Ok(batch) => batch.map(Ok),
-            Err(error) => {
+        let next = self.pass.with(|state| {
+            state.advance().map_err(|error| {
                 // A string of C, which a NUL out of the file would end.
                 let message = error.to_string().replace('\0', "\\0");
                 state.error = Some(error);
-                Some(Err(ArrowError::ExternalError(message.into())))
-            }
-        }
+                message
+            })
+        });
+        let next = next.unwrap_or_else(|error| Err(error.to_string()));
+        next.map_err(|message| ArrowError::ExternalError(message.into())).transpose()
     }
 }
 

@@ -102,3 +102,52 @@ def test_ctrl_c_comes_soon(
         assert found[-1] < 5, run.stderr
     # A tenth of a second where a core is free, which is no business of a test.
     record_property("ctrl_c", 1e3 * max(found))
+
+
+#: Reads one row of 100 MB; a signal's handler asks for the reader meanwhile.
+HANDLED = """
+import faulthandler, os, signal, sys, threading
+faulthandler.dump_traceback_later(60, exit=True)
+import fast_axolotl, pyarrow
+
+path, threads = sys.argv[1], int(sys.argv[2])
+reader = fast_axolotl.open_dataset([path] * 3, num_threads=threads, batch_size=1)
+batches = reader._start()
+said = []
+
+def handle(*_):
+    for use in (batches.next_batch, batches.rows):
+        try:
+            use()
+        except RuntimeError as error:
+            said.append(str(error))
+    reader.close()
+
+signal.signal(signal.SIGINT, handle)
+threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()
+rows = 0
+try:
+    while batches.next_batch() is not None:
+        rows += 1
+except ValueError as error:
+    print(error, rows < 3, set(said))
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_handler_may_close_the_reader(tmp_path: Path, threads: str) -> None:
+    write(tmp_path / "long.jsonl")
+    run = subprocess.run(
+        [sys.executable, "-c", HANDLED, str(tmp_path / "long.jsonl"), threads],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    wanted = "the reader was closed: there may be more rows True "
+    assert run.stdout.startswith(wanted), (run.stdout, run.stderr)
+    # Unless the signal came between two batches.
+    assert run.stdout.removeprefix(wanted).strip() in (
+        "{'this thread is reading these batches already'}",
+        "set()",
+    )
