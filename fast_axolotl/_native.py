@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,11 +17,29 @@ core: ModuleType | None
 #: Why there is no extension; None where there is one.
 UNAVAILABLE: str | None = None
 
-if os.environ.get("FAST_AXOLOTL_DISABLE_RUST") == "1":
+_disabled = os.environ.get("FAST_AXOLOTL_DISABLE_RUST", "").strip()
+if _disabled not in ("", "0", "1"):
+    raise ValueError(f"FAST_AXOLOTL_DISABLE_RUST={_disabled!r}; allowed are 0 and 1")
+if _disabled == "1":
     core, UNAVAILABLE = None, "FAST_AXOLOTL_DISABLE_RUST=1"
 else:
     try:
-        from . import _core as core
+        # Not `from . import`: what that says of a missing module is misleading.
+        import fast_axolotl._core
+
+        core = fast_axolotl._core
+    except ModuleNotFoundError as error:
+        if error.name != "fast_axolotl._core":
+            core, UNAVAILABLE = None, str(error)
+        else:
+            _python = "{}.{}".format(*sys.version_info)
+            core, UNAVAILABLE = (
+                None,
+                (
+                    f"this installation has no extension for {sys.implementation.name} {_python}: "
+                    "install the package with this Python"
+                ),
+            )
     except ImportError as error:
         core, UNAVAILABLE = None, str(error)
 

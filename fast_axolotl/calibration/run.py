@@ -324,8 +324,9 @@ _COLD_SHARE = 0.25
 def _with_threads(point: Point, gain: tuple[float, float] | None) -> Point:
     # Asleep, both sides pay for the pause (caches, clock); their ratio is put on the warm time.
     best, usual = gain or (1.0, 1.0)
-    # The audit is about what a call usually loses.
-    part = usual if point.role == AUDIT else best
+    # The audit is about what a call usually loses. No call gains more than it has threads: what
+    # says so was disturbed while it ran on one.
+    part = max(usual if point.role == AUDIT else best, 1 / calls.thread_budget())
     return point._replace(times={**point.times, THREADS: point.times[RUST] * part})
 
 

@@ -38,32 +38,50 @@ def calibrate(
     """Measure where Rust and the original Python cross on this host (12 seconds by default).
 
     The profile goes to FAST_AXOLOTL_PROFILE or the user's cache folder; the next import uses it.
-    Exit status: 0 done, 1 failed, 3 the machine is too busy (the old profile stays), 4 --check
-    found an invalid or outdated profile.
+    Exit status: 0 done, 1 failed, 3 the machine is too busy (the old profile stays), 4 --check or
+    --show found no profile, or an invalid or outdated one, 130 interrupted.
     """
     if quick and full:
         raise typer.BadParameter("--quick and --full exclude each other")
     if (check or show) and (quick or full or axolotl):
         raise typer.BadParameter(
-            "--check and --show measure nothing: no --quick, --full or --axolotl"
+            "--check and --show look at the profile that is there: no --quick, --full or --axolotl"
         )
     if check and show:
         raise typer.BadParameter("--check and --show exclude each other")
-    if plot is not None and not _can_plot():
-        _fail("--plot needs matplotlib: pip install fast-axolotl[plot]")
+    drawing = None if plot is None else _drawing(plot)
     try:
         status, result, data = _run(quick, full, check, show, axolotl, as_json)
-        if plot is not None and data is not None:
-            _plot(data, plot)
-            result["plot"] = str(plot)
-            if not as_json:
-                typer.echo(f"plot: {plot}")
     except KeyboardInterrupt:
         print("interrupted: the old profile stays", file=sys.stderr)
         raise typer.Exit(Status.INTERRUPTED) from None
+    problem = None
+    if drawing is not None and data is not None:
+        problem = _plot(data, drawing)
+        result["plot"] = str(drawing) if problem is None else None
+        if problem is None and not as_json:
+            typer.echo(f"plot: {drawing}")
     if as_json:
         typer.echo(json.dumps(result))
+    if problem is not None:
+        _fail(f"the profile stands, but {drawing} can't be drawn: {problem}")
     raise typer.Exit(status)
+
+
+def _drawing(plot: Path) -> Path:
+    """Return the file to draw into; what is wrong with it is found before anything is measured."""
+    if not plot.name:
+        raise typer.BadParameter("--plot needs the name of a file")
+    file = plot if plot.suffix else plot.with_suffix(".png")
+    if file.suffix.lower() != ".png":
+        raise typer.BadParameter(f"--plot draws a PNG, not {file.suffix}")
+    if not file.parent.is_dir():
+        raise typer.BadParameter(f"--plot: there is no folder {file.parent}")
+    if file.is_dir():
+        raise typer.BadParameter(f"--plot: {file} is a folder")
+    if not _can_plot():
+        _fail("--plot needs matplotlib: pip install 'fast-axolotl[plot]'")
+    return file.resolve()
 
 
 def _run(
@@ -256,10 +274,14 @@ def _can_plot() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def _plot(data: dict[str, Any], file: Path) -> None:
+def _plot(data: dict[str, Any], file: Path) -> str | None:
+    """Draw; returns what went wrong."""
     from fast_axolotl.calibration.plot import plot
 
     try:
         plot(data, file)
     except (OSError, ValueError) as error:
-        _fail(f"can't draw {file}: {error}")
+        return str(error)
+    except KeyboardInterrupt:
+        return "interrupted"
+    return None

@@ -391,12 +391,22 @@ def _decide(entry: _Entry, mode: str, args: Arguments, kwargs: Keywords) -> tupl
     cell = cells.get(registry.cell_name(function.name, call.layout, call.output, collector))
     if cell is None:
         cell = Cell(policy.always(RUST if mode == modes.RUST else PYTHON))
+    many = may_share(function, call.sizes, call.threads)
+    if threads_forced(mode, many, call.threads):
+        return THREADS, call
     if mode == modes.RUST:
         cell = forced_rust(cell)
-    many = function.threaded and call.threads != 1 and threads_free()
-    if many and mode == modes.RUST and call.threads > 1:
-        return THREADS, call  # both were asked for
     return cell.choose(call.sizes, many), call
+
+
+def may_share(function: Function, sizes: policy.Sizes, threads: int) -> bool:
+    """Whether a call may use several threads now; one row is never shared between them."""
+    return function.threaded and sizes.rows > 1 and threads != 1 and threads_free()
+
+
+def threads_forced(mode: str, many: bool, threads: int) -> bool:
+    """Whether a call that may use several threads does: Rust is forced and they were asked for."""
+    return many and mode == modes.RUST and threads > 1
 
 
 def forced(entry: _Entry, side: str) -> Callable[..., Any]:

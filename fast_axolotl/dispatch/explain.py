@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 from fast_axolotl._records import NamedTuple
 
 from . import call as calls
@@ -92,8 +94,9 @@ def explain(
         An `Explanation`; its `str` is a report.
 
     Raises:
+        TypeError: a size is no integer.
         ValueError: an unknown operation, layout or output (the message lists those there are), or
-            a negative size.
+            a size that no call can have.
     """
     function = registry.find(op)
     layout = function.layouts[0] if layout is None else layout
@@ -106,9 +109,9 @@ def explain(
         raise ValueError(
             f"unknown output {output!r} of {function.name}; there are {', '.join(function.outputs)}"
         )
-    for name, value in (("rows", rows), ("length", length)):
-        if value < 0:
-            raise ValueError(f"{name} must be at least 0, got {value}")
+    for name, value in (("rows", rows), ("length", length), ("threads", threads)):
+        if not 0 <= index(value) < 2**63:
+            raise ValueError(f"{name} must be at least 0 and below 2**63, got {value}")
     sizes = Sizes(rows, rows * length, rows * length)
     mode = modes.current(function.operation)
     refused = support.standing_reason(function)
@@ -118,9 +121,11 @@ def explain(
     cell = calls.rules(name, own, default)
     used = own if own is not None and profile.lookup(own.cells, name) is not None else default
     fits = profile.lookup(used.fits, name) or {}
-    many = function.threaded and threads != 1 and calls.threads_free()
+    many = calls.may_share(function, sizes, threads)
     seconds = {side: cost.at(sizes) / 1e9 for side, cost in fits.items() if many or side != THREADS}
     winner, rule = _winner(cell, sizes, many, mode, refused)
+    if refused is None and calls.threads_forced(mode, many, threads):
+        winner, rule = THREADS, "forced, and so are threads"
     margin = None
     others = [value for side, value in seconds.items() if side != winner]
     if winner in seconds and others and seconds[winner] > 0:

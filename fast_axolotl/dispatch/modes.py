@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import TracebackType
 
 from fast_axolotl._native import core
@@ -11,8 +11,6 @@ from fast_axolotl._native import core
 from . import registry
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 AUTO, RUST, PYTHON, VERIFY = "auto", "rust", "python", "verify"
 MODES = (AUTO, RUST, PYTHON, VERIFY)
@@ -41,6 +39,11 @@ _process: dict[str | None, str] = {None: AUTO}
 override: ContextVar[Override | None] = ContextVar("fast_axolotl.dispatch_mode", default=None)
 if core is not None:
     core.dispatch_variable(override)
+# The blocks that are open here, each with what held outside it. Not in the blocks themselves:
+# one of them may be entered by several threads and tasks at once.
+_open: ContextVar[tuple[tuple[dispatch_mode, Override | None], ...]] = ContextVar(
+    "fast_axolotl.dispatch_mode.open", default=()
+)
 
 
 def current(operation: str) -> str:
@@ -120,8 +123,10 @@ def set_mode(text: str, source: str = "dispatch") -> None:
     """Set the modes of the process, in the form the environment variable has.
 
     Raises:
-        ValueError: as `parse`.
+        ValueError: as `parse`, or not a text.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"{source}={text!r}: not a text; {allowed(_has_extension())}")
     _replace(parse(text, _has_extension(), source))
     from . import call
 
@@ -169,15 +174,15 @@ class dispatch_mode:  # noqa: N801 (used like a function)
             none.
     """
 
-    __slots__ = ("_mode", "_operation", "_tokens")
+    __slots__ = ("_mode", "_operation")
 
     def __init__(self, mode: str, op: str | None = None) -> None:
-        text = mode if op is None else f"{op}={mode}"
         if not isinstance(mode, str) or mode not in MODES:
             raise ValueError(f"unknown mode {mode!r}; {allowed(_has_extension())}")
-        modes = parse(text, _has_extension(), "dispatch_mode")
-        self._mode, self._operation = modes[op], op
-        self._tokens: list[Token[Any]] = []
+        if op is not None and op not in registry.OPERATIONS:
+            raise ValueError(f"unknown operation {op!r}; {allowed(_has_extension())}")
+        parse(mode, _has_extension(), "dispatch_mode")
+        self._mode, self._operation = mode, op
 
     def __enter__(self) -> dispatch_mode:
         """Begin the block."""
@@ -185,7 +190,8 @@ class dispatch_mode:  # noqa: N801 (used like a function)
         outer = override.get()
         if outer is not None and self._operation is not None:
             modes = {**outer.modes, **modes}
-        self._tokens.append(override.set(Override(modes, _codes(modes))))
+        _open.set((*_open.get(), (self, outer)))
+        override.set(Override(modes, _codes(modes)))
         return self
 
     def __exit__(
@@ -194,8 +200,16 @@ class dispatch_mode:  # noqa: N801 (used like a function)
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the block, whatever happened in it."""
-        override.reset(self._tokens.pop())
+        """End the block, whatever happened in it.
+
+        Raises:
+            RuntimeError: it is not the innermost block of this thread or task.
+        """
+        outer = _open.get()
+        if not outer or outer[-1][0] is not self:
+            raise RuntimeError("a dispatch_mode block ends where it was not entered last")
+        _open.set(outer[:-1])
+        override.set(outer[-1][1])
 
 
 def _codes(modes: dict[str | None, str]) -> bytes:

@@ -75,7 +75,7 @@ def path() -> str:
     """
     given = os.environ.get(ENVIRONMENT)
     if given:
-        return given
+        return os.path.expanduser(given)
     folder = _cache_folder()
     if not os.path.isabs(folder):  # "~" that could not be expanded
         raise ProfileError(f"no home folder for the profile; set {ENVIRONMENT}")

@@ -65,6 +65,7 @@ def register_public() -> None:
             native=core is not None,
             **members,
         )
+        registry.unregister(function.name)  # where the package is loaded again
         registry.register(function)
         call.entry_of(function)
     call.push()

@@ -104,7 +104,9 @@ def _short(value: Any) -> str:
 
 
 def _kept(entry: "_Entry", args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
-    # An iterator can be read once: both sides get the list of it.
+    # What can be read once, both sides get in a form that lasts: a stream of Arrow, an iterator.
+    args = tuple(map(_lasting, args))
+    kwargs = {name: _lasting(value) for name, value in kwargs.items()}
     names = entry.function.one_pass
     if not names:
         return args, kwargs
@@ -119,6 +121,20 @@ def _kept(entry: "_Entry", args: Arguments, kwargs: Keywords) -> tuple[Arguments
         if hasattr(type(value), "__next__"):
             bound.arguments[name] = list(value)
     return bound.args, bound.kwargs
+
+
+def _lasting(value: Any) -> Any:
+    kind = type(value)
+    if not hasattr(kind, "__arrow_c_stream__") or hasattr(kind, "__len__"):
+        return value
+    try:
+        import pyarrow
+    except ImportError:
+        return value
+    try:
+        return pyarrow.chunked_array(value)
+    except Exception:
+        return value  # whatever is wrong with it, both sides say
 
 
 def first_difference(found: Any, wanted: Any, place: str = "") -> tuple[str, str, str] | None:

@@ -112,9 +112,23 @@ def import_library(name: str, output: str) -> Any:
         ) from None
 
 
-def changed() -> RuntimeError:
-    """Return the error for sequences that changed while they were read."""
-    return RuntimeError("the sequences changed while they were read")
+def changed(what: str | None = None) -> RuntimeError:
+    """Return the error for what changed while it was read: a row, or the sequences as a whole."""
+    if what is None:
+        return RuntimeError("the sequences changed while they were read")
+    return RuntimeError(f"{what} changed while it was read")
+
+
+def row_at(rows: list[Any], i: int) -> Any:
+    """Return a row that was there when its length was asked for.
+
+    Raises:
+        RuntimeError: it is gone.
+    """
+    try:
+        return rows[i]
+    except IndexError:
+        raise changed() from None
 
 
 def int64s(name: str, i: int, row: Iterable[Any]) -> array[int]:
@@ -123,9 +137,14 @@ def int64s(name: str, i: int, row: Iterable[Any]) -> array[int]:
     Raises:
         TypeError: an element is not an integer.
         OverflowError: an element does not fit in an int64.
+        RuntimeError: the row became shorter while it was read.
     """
     try:
         return array("q", row)
+    except IndexError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise  # out of an element's own code
+        raise changed(f"{name}[{i}]") from None
     except (TypeError, OverflowError) as error:
         failure = error
     try:

@@ -16,6 +16,7 @@ from dispatch_helpers import ROOT, needs_rust, slowed
 from typer.testing import CliRunner
 
 from fast_axolotl.calibration import measure, run
+from fast_axolotl.calibration.fit import Point
 from fast_axolotl.calibration.measure import BusyError, Case, Probe
 from fast_axolotl.dispatch import call, dispatched, profile, stats
 from fast_axolotl.dispatch.policy import PYTHON, RUST, THREADS, Cost, Sizes
@@ -117,6 +118,12 @@ def test_threads_are_judged_by_the_passes_in_which_they_came(
     for best, usual in asleep.gains():
         assert (best, usual) == pytest.approx((0.6, 0.6))
     assert measure.Asleep(10).gains() == []
+
+
+def test_no_call_gains_more_than_it_has_threads() -> None:
+    point = Point(Sizes(1, 1, 1), {RUST: 100.0}, "fit")
+    gained = run._with_threads(point, (0.03, 0.9)).times[THREADS]
+    assert gained == 100.0 / call.thread_budget()
 
 
 def test_the_probe_sees_a_busy_machine() -> None:
@@ -295,7 +302,23 @@ class TestCommand:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
         done = cli("calibrate", "--plot", "x.png")
         assert done.exit_code == 1
-        assert "pip install fast-axolotl[plot]" in done.stderr
+        assert "pip install 'fast-axolotl[plot]'" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("plot", "message"),
+        [
+            ("", "needs the name of a file"),
+            ("x.pdf", "draws a PNG, not .pdf"),
+            ("nowhere/x.png", "no folder nowhere"),
+        ],
+    )
+    def test_a_picture_that_can_not_be_is_refused_before_anything_is_measured(
+        self, cli: Any, monkeypatch: pytest.MonkeyPatch, plot: str, message: str
+    ) -> None:
+        monkeypatch.setattr(run, "calibrate", None)
+        done = cli("calibrate", "--plot", plot)
+        assert done.exit_code == 2
+        assert message in " ".join(done.stderr.replace("│", " ").split())
 
     def test_explain_lists_operations(self, cli: Any) -> None:
         done = cli("explain", "pax")

@@ -8,6 +8,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -458,6 +459,28 @@ class TestObservation:
             explain("pad", output="jax")
         with pytest.raises(ValueError, match="rows must be at least 0"):
             explain("pad", rows=-1)
+        with pytest.raises(ValueError, match="threads must be at least 0"):
+            explain("pad", threads=-1)
+        with pytest.raises(ValueError, match="rows must be at least 0 and below"):
+            explain("pad", rows=10**400)
+        with pytest.raises(TypeError):
+            explain("pad", rows=1.5)  # type: ignore[arg-type]
+
+    @needs_rust
+    def test_explain_knows_what_is_shared_between_threads(self) -> None:
+        if not call.threads_free():
+            pytest.skip("one thread")
+        assert explain("hash", rows=1, length=3_000_000).winner == RUST
+        row = ["x" * 3_000_000]
+        assert sides_of(lambda: fast_axolotl.parallel_hash_rows(row), "hash") == {RUST: 1}
+        with stats_enabled():
+            assert sides_of(lambda: fast_axolotl.parallel_hash_rows(row), "hash") == {RUST: 1}
+        with dispatch_mode("rust"):
+            assert explain("hash", rows=10, threads=2).winner == THREADS
+            work = partial(fast_axolotl.parallel_hash_rows, ["a"] * 10, 2)
+            assert sides_of(work, "hash") == {THREADS: 1}
+            with stats_enabled():
+                assert sides_of(work, "hash") == {THREADS: 1}
 
 
 def test_slowed_functions_are_as_slow_as_planned() -> None:

@@ -130,8 +130,11 @@ class TestWords:
         for wrong in ("fast", "", "rust,pad=python", None, 3):
             with pytest.raises(ValueError, match="allowed are"):
                 dispatch_mode(wrong)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="unknown operation 'padd'"):
-            dispatch_mode("python", "padd")
+        for unknown in ("padd", " pad", "hash=python,pad"):
+            with pytest.raises(ValueError, match=f"unknown operation '{unknown}'"):
+                dispatch_mode("python", unknown)
+        with pytest.raises(ValueError, match="dispatch=None: not a text; allowed are"):
+            set_mode(None)  # type: ignore[arg-type]
 
 
 @needs_rust
@@ -171,6 +174,40 @@ class TestBlocks:
             pass
         with block:
             assert counted(partial(pad_sequences, ROWS)) == {"python"}
+
+    def test_one_object_may_be_entered_by_several_threads(self) -> None:
+        set_mode("rust")
+        block, inside = dispatch_mode("python"), threading.Barrier(3)
+        found = []
+
+        def work() -> None:
+            with block:
+                inside.wait(10)
+                found.append(counted(partial(pad_sequences, ROWS)))
+                inside.wait(10)
+            found.append(modes.current("pad"))
+
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        with block:
+            inside.wait(10)
+            inside.wait(10)
+        for thread in threads:
+            thread.join()
+        assert found[2:] == ["rust", "rust"]
+        assert modes.current("pad") == "rust"
+        assert counted(partial(pad_sequences, ROWS)) == {"rust"}
+
+    def test_a_block_ends_where_it_was_entered(self) -> None:
+        outer, inner = dispatch_mode("python"), dispatch_mode("rust")
+        with pytest.raises(RuntimeError, match="not entered"):
+            outer.__exit__(None, None, None)
+        with outer, inner:
+            with pytest.raises(RuntimeError, match="not entered last"):
+                outer.__exit__(None, None, None)
+            assert modes.current("pad") == "rust"
+        assert modes.current("pad") == "auto"
 
     def test_a_block_beats_the_process(self) -> None:
         set_mode("python")
@@ -316,6 +353,50 @@ class TestVerify:
         other = pad_sequences([[1, 2], [3, 5]], output=output)
         assert first_difference(one, one) is None
         assert first_difference(one, other) == ("[1][1]", "has 4", "5")
+
+
+class OneShot:
+    """Arrow data that can be had once, as the batches of a file."""
+
+    def __init__(self, rows: Any) -> None:
+        self._stream = rows.__arrow_c_stream__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        stream, self._stream = self._stream, None
+        if stream is None:
+            raise ValueError("it was read already")
+        return stream
+
+
+@needs_rust
+def test_verify_reads_a_stream_once() -> None:
+    pa = pytest.importorskip("pyarrow")
+    rows = pa.chunked_array([[[1, 2], [3]], [[4]]])
+    with dispatch_mode("verify"):
+        assert pad_sequences(OneShot(rows)) == [[1, 2], [3, 0], [4, 0]]
+        packed = fast_axolotl.pack_sequences(OneShot(rows), 4, eos_token_id=2, pad_token_id=0)
+    assert packed == fast_axolotl.pack_sequences(rows, 4, 0, 2)
+
+
+@needs_rust
+def test_the_package_may_be_imported_again() -> None:
+    done = run_python(
+        "import importlib, sys, fast_axolotl\n"
+        "importlib.reload(fast_axolotl)\n"
+        "assert fast_axolotl.pad_sequences([[1], [2, 3]]) == [[1, 0], [2, 3]]\n"
+        "for name in [name for name in sys.modules if name.startswith('fast_axolotl')]:\n"
+        "    del sys.modules[name]\n"
+        "import fast_axolotl as again\n"
+        "assert again is not fast_axolotl\n"
+        "with again.dispatch_mode('python'):\n"
+        "    print(again.pad_sequences([[1], [2, 3]]), again.RUST_AVAILABLE)"
+    )
+    assert (done.stdout, done.stderr) == ("[[1, 0], [2, 3]] True\n", "")
+
+
+def test_whether_rust_is_disabled_is_said_in_words_that_are_known() -> None:
+    done = run_python("import fast_axolotl", FAST_AXOLOTL_DISABLE_RUST="yes")
+    assert "FAST_AXOLOTL_DISABLE_RUST='yes'; allowed are 0 and 1" in done.stderr
 
 
 @needs_rust
