@@ -177,16 +177,10 @@ def to_iterable_dataset(reader: Reader) -> "IterableDataset":
     """Return the dataset of a reader's rows."""
     features = features_of(reader.schema)
     # Known from here on: no shard looks for a schema of its own.
-    spec = reader._spec._replace(schema=pa.schema(reader._files), infer="first")
-    if spec.filters is None and spec.columns is not None:
-        spec = spec._replace(schema=_full_schema(reader))
+    spec = reader._spec._replace(schema=reader._full_schema, infer="first")
     examples = FileExamples(Rows(spec), _shards(reader), features)
     info = datasets.DatasetInfo(features=features)
     return FileDataset(examples, info=info, split=datasets.Split.TRAIN)
-
-
-def _full_schema(reader: Reader) -> pa.Schema:
-    return pa.schema(reader._files.full_schema())
 
 
 def _shards(reader: Reader) -> list[Shard]:

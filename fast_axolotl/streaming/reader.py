@@ -41,9 +41,19 @@ class Spec(NamedTuple):
     options: dict[str, Any]
     #: An Arrow schema, or anything that offers one.
     schema: Any
+    #: A `filters.Filter`, or None.
     filters: Any
     #: "error", or "warn" or "skip" to leave out what is damaged.
     on_bad_files: str = "error"
+
+    @property
+    def decoded(self) -> list[str] | None:
+        """The columns to decode: those that are wanted, and those that the filters look at."""
+        if self.filters is None or self.columns is None:
+            return self.columns
+        if self.filters.columns is None:
+            return None
+        return list(dict.fromkeys([*self.columns, *self.filters.columns]))
 
 
 #: Formats whose types are found by looking at rows.
@@ -114,10 +124,15 @@ def open_dataset(
     if files.format == "parquet":
         options.pop("fragment_scan_options", None)  # how pyarrow is to buffer what it reads
     names = None if columns is None else [str(name) for name in columns]
-    spec = Spec(files, names, batch_size, num_threads, infer, options, schema, filters, bad)
+    spec = Spec(files, names, batch_size, num_threads, infer, options, schema, None, bad)
+    if filters is not None:
+        from .filters import to_filter
+
+        spec = spec._replace(filters=to_filter(filters))
     if bad != "error":
         spec = spec._replace(files=_without_bad_files(spec))
-    return Reader(spec, progress)
+    reader = Reader(spec, progress)
+    return reader if filters is None else reader._fitted()
 
 
 def _core_or_raise() -> "_core":  # type: ignore[valid-type]
@@ -159,7 +174,7 @@ def _open(spec: Spec) -> "_core.Files":
     return core.open_files(  # type: ignore[no-any-return]
         spec.files.format,
         spec.files.paths,
-        columns=None if spec.filters is not None else spec.columns,
+        columns=spec.decoded,
         batch_size=spec.batch_size,
         num_threads=spec.num_threads,
         schema=spec.schema,
@@ -198,6 +213,22 @@ class Reader:
                 schema = schema.with_metadata(metadata)
             self._schema = schema
         return self._schema
+
+    @property
+    def _full_schema(self) -> "pa.Schema":
+        """The schema of all columns, those that are not read too."""
+        import pyarrow as pa
+
+        return pa.schema(self._files.full_schema())
+
+    def _fitted(self) -> "Reader":
+        """Return a reader of the same that decodes no more than filters and caller need."""
+        from .filters import fitted
+
+        spec = fitted(self._spec, self._full_schema)
+        if spec.decoded == self._spec.decoded:
+            return self
+        return Reader(spec, self._progress)
 
     @property
     def num_rows(self) -> int | None:
@@ -241,8 +272,10 @@ class Reader:
         The first `skip` rows are left out. What is JSON text (`datasets.Json`) is parsed.
         """
         if self._spec.filters is not None:
+            from .values import to_pydict
+
             for batch in self.batches(skip):
-                yield batch.to_pydict()
+                yield to_pydict(batch)
             return
         batches = self._start(for_objects=True)
         try:

@@ -431,3 +431,18 @@ def test_a_batch_of_more_than_offsets_can_tell(tmp_path: Path, threads: int) -> 
         pa.table(reader)
     for batch in fast_axolotl.open_dataset(path, num_threads=threads, batch_size=1):
         assert batch.num_rows == 1
+
+
+def test_a_filter_behind_a_damage_that_is_left_out(tmp_path: Path) -> None:
+    """The row groups of the files that follow are not where the lost rows would have put them."""
+    paths = files_of(tmp_path, 2)
+    data = bytearray(paths[0].read_bytes())
+    group = pq.ParquetFile(paths[0]).metadata.row_group(4).column(0)
+    data[group.data_page_offset : group.data_page_offset + 30] = b"\xff" * 30
+    paths[0].write_bytes(data)
+    every_filter: Any = ([[("a", "<", 500)], [("a", ">=", 1600)]], [("a", ">=", 350)])
+    for filters in every_filter:
+        options: dict[str, Any] = {"on_bad_files": "skip", "batch_size": 70}
+        every = fast_axolotl.open_dataset(paths, **options).read_all()
+        found = fast_axolotl.open_dataset(paths, filters=filters, **options).read_all()
+        assert found.to_pydict() == every.filter(pq.filters_to_expression(filters)).to_pydict()

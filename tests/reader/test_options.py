@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import json
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,168 @@ def test_rows_behind_skipped_groups(tmp_path: Path) -> None:
     for skip in (0, 1, 499, 500, 501, 5250, 9999, 10_000, 20_000):
         found = [value for batch in reader.batches(skip) for value in batch["id"].to_pylist()]
         assert found == list(range(skip, GROUPS * ROWS))
+
+
+def test_columns_that_only_a_filter_looks_at(tmp_path: Path) -> None:
+    """Of Parquet, what is not decoded can't be found damaged."""
+    path = tmp_path / "a.parquet"
+    table = pa.table(
+        {"a": range(50), "b": [i % 3 for i in range(50)], "c": [i / 7 for i in range(50)]}
+    )
+    pq.write_table(table, path, use_dictionary=False, compression="snappy")
+    data = bytearray(path.read_bytes())
+    column = pq.ParquetFile(path).metadata.row_group(0).column(2)
+    data[column.data_page_offset : column.data_page_offset + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    expected = [{"a": number} for number in range(1, 50, 3)]
+    for filters in ([("b", "==", 1)], pc.field("b") == 1):
+        reader = fast_axolotl.open_dataset(path, columns=["a"], filters=filters)
+        assert reader.read_all().to_pylist() == expected
+        assert list(reader.to_iterable_dataset()) == expected
+    with pytest.raises(fast_axolotl.streaming.DamagedFileError):
+        fast_axolotl.open_dataset(path, filters=[("b", "==", 1)]).read_all()
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_an_expression_with_columns(tmp_path: Path, ending: str) -> None:
+    table = pa.table({"n": range(9), "s": [{"x": i % 2} for i in range(9)], "t": ["é"] * 9})
+    path = tmp_path / f"a.{ending}"
+    if ending == "parquet":
+        pq.write_table(table, path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    for filters in (
+        pc.field("s", "x") == 1,
+        (pc.field("n") > 3) | (pc.field("t") == "e"),
+        pc.field(0) > 3,
+        (pc.field(0) > 3) & (pc.field("s", "x") == 1),
+        pc.scalar(True),
+    ):
+        for columns in (["t"], ["t", "n"]):
+            reader = fast_axolotl.open_dataset(path, columns=columns, filters=filters, batch_size=4)
+            expected = table.filter(filters).select(columns)
+            assert reader.read_all().to_pylist() == expected.to_pylist()
+            assert reader.schema.names == columns
+            assert list(reader.to_iterable_dataset()) == expected.to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("filters", "error", "match"),
+    [
+        ([("nothing", ">", 1)], ValueError, "no column .*nothing.*; there are id, day"),
+        (pc.field("nothing") > 1, ValueError, "nothing"),
+        ([("id", ">", "x")], ValueError, "don't fit the columns"),
+        (pc.field("id"), ValueError, "yes or no"),
+        ([], ValueError, "filters are empty"),
+        ([("id", ">")], ValueError, "a filter is a tuple"),
+        ("id > 3", TypeError, "filters must be a list"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("columns", [None, ["text"]])
+def test_filters_that_can_not_be(
+    tmp_path: Path, filters: Any, error: Any, match: str, columns: Any
+) -> None:
+    with pytest.raises(error, match=match):
+        fast_axolotl.open_dataset(parquet(tmp_path / "a.parquet"), filters=filters, columns=columns)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        ~(pc.field("f") > 0.5),
+        pc.field("f").is_nan(),
+        pc.field("f") != 0.9,
+        (pc.field("f") > 0.5) == pc.scalar(False),
+        pc.field("s", "f").is_nan(),
+        [("f", "!=", 0.1)],
+        [("f", "in", [NAN])],
+        [("f", "not in", [0.9])],
+        [("f", "<", 0.5)],
+        [("f", ">=", 0.9), ("id", "in", [3, 4])],
+    ],
+    ids=str,
+)
+def test_statistics_know_no_nan(tmp_path: Path, filters: Any) -> None:
+    values = [0.1, NAN, 0.9, NAN, 0.9, 0.9]
+    table = pa.table({"f": values, "s": [{"f": value} for value in values], "id": range(6)})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    expected = table.filter(pq.filters_to_expression(filters)).column("id").to_pylist()
+    for size in (1, 2, 3, 10):
+        reader = fast_axolotl.open_dataset(tmp_path / "a.parquet", filters=filters, batch_size=size)
+        assert reader.to_pydict()["id"] == expected
+
+
+def test_statistics_are_of_the_values_before_a_cast(tmp_path: Path) -> None:
+    """As float32, 0.1 is more than 0.1."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"f": [0.1, 0.1], "id": [1, 2]}), path)
+    schema = pa.schema({"f": pa.float32(), "id": pa.int64()})
+    every = fast_axolotl.open_dataset(path, schema=schema).read_all()
+    for filters in ([("f", ">", 0.1)], [("f", ">", 0.1), ("id", ">=", 1)]):
+        expected = every.filter(pq.filters_to_expression(filters))
+        assert expected.num_rows == 2
+        found = fast_axolotl.open_dataset(path, schema=schema, filters=filters, batch_size=1)
+        assert found.read_all().to_pydict() == expected.to_pydict()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["a", None, "b", "b", "c"]).cast(pa.string_view()),
+        pa.array([b"a", None, b"b", b"b", b"c"]).cast(pa.binary_view()),
+        pc.run_end_encode(pa.array(["a", None, "b", "b", "c"])),
+        pa.array([["a"], None, ["b"], ["b", "b"], ["c"]]).cast(pa.list_(pa.string_view())),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_columns_that_pyarrow_can_not_filter(tmp_path: Path, column: Any) -> None:
+    table = pa.table({"id": range(5), "v": column})
+    path = tmp_path / "a.arrow"
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as out:
+        out.write_table(table)
+    filters: list[Any] = [[("id", ">", 1)], [("id", "in", [0, 3])], [("id", ">", 9)]]
+    if not pa.types.is_list(column.type):
+        filters.append([("v", "==", b"b" if pa.types.is_binary_view(column.type) else "b")])
+    for wanted, rows in zip(filters, ([2, 3, 4], [0, 3], [], [2, 3]), strict=False):
+        for size in (1, 2, 10):
+            reader = fast_axolotl.open_dataset(path, filters=wanted, batch_size=size)
+            found = reader.read_all()
+            assert found.schema == fast_axolotl.open_dataset(path).schema
+            assert found.to_pylist() == [table.to_pylist()[row] for row in rows]
+
+
+@pytest.mark.parametrize("line", ['{"m": %s, "id": %d}', '{"m": [%s, null], "id": %d}'])
+def test_json_is_parsed_behind_a_filter_too(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "a.jsonl"
+    mixed = ['{"a": 1}', '"x"', "[1, {}]", "null", "3"]
+    path.write_text("".join(line % (text, row) + "\n" for row, text in enumerate(mixed)))
+    item: Any = datasets.Json()
+    features = datasets.Features(
+        {"m": datasets.List(item) if "[" in line else item, "id": datasets.Value("int64")}
+    )
+    filters = [("id", ">=", 0)]
+    plain = fast_axolotl.open_dataset(path, features=features)
+    found = fast_axolotl.open_dataset(path, features=features, filters=filters)
+    assert found.to_pydict() == plain.to_pydict()
+    assert list(found.dicts()) == list(plain.dicts())
+    assert list(found.to_iterable_dataset()) == list(plain.to_iterable_dataset())
+
+
+def test_json_within_structs_and_maps_is_parsed(tmp_path: Path) -> None:
+    text = pa.array(['{"a": 1}', None, "[]"]).cast(pa.json_())
+    table = pa.table(
+        {
+            "s": pa.StructArray.from_arrays([text, pa.array([1, 2, 3])], ["x", "n"]),
+            "m": pa.MapArray.from_arrays([0, 1, 2, 3], pa.array(["k", "l", "m"]), text),
+        }
+    )
+    path = tmp_path / "a.arrow"
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as out:
+        out.write_table(table)
+    found = fast_axolotl.open_dataset(path, filters=pc.scalar(True)).to_pydict()
+    assert found == fast_axolotl.open_dataset(path).to_pydict()
+    assert found["s"] == [{"x": {"a": 1}, "n": 1}, {"x": None, "n": 2}, {"x": [], "n": 3}]

@@ -1,0 +1,53 @@
+"""The values of batches as objects of Python, where pyarrow makes them."""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Decode: TypeAlias = Callable[[Any], Any]
+
+
+def to_pydict(batch: "pa.RecordBatch") -> dict[str, list[Any]]:
+    """Return the values of pyarrow's `to_pydict`, JSON text (`datasets.Json`) parsed."""
+    columns: dict[str, list[Any]] = batch.to_pydict()
+    for field in batch.schema:
+        if (decode := _decoder(field)) is not None:
+            columns[field.name] = [_unless_none(decode, value) for value in columns[field.name]]
+    return columns
+
+
+def _decoder(field: "pa.Field") -> Decode | None:
+    """Return what makes a value of pyarrow's the one to give; None where it is that already."""
+    import pyarrow as pa
+
+    kind = field.type
+    # As a type, or left to the metadata by a pyarrow that doesn't know it.
+    metadata = field.metadata or {}
+    names = (getattr(kind, "extension_name", None), metadata.get(b"ARROW:extension:name"))
+    if "arrow.json" in names or b"arrow.json" in names:
+        return json.loads
+    if pa.types.is_struct(kind):
+        fields = [kind.field(place) for place in range(kind.num_fields)]
+        found = {field.name: _decoder(field) for field in fields}
+        inner = {name: decode for name, decode in found.items() if decode is not None}
+        return (lambda row: _members(row, inner)) if inner else None
+    # Within maps it stays text, as where Rust makes the objects.
+    return _of_list(_decoder(kind.value_field)) if hasattr(kind, "value_field") else None
+
+
+def _of_list(decode: Decode | None) -> Decode | None:
+    if decode is None:
+        return None
+    return lambda values: [_unless_none(decode, value) for value in values]
+
+
+def _members(row: dict[str, Any], inner: dict[str, Decode]) -> dict[str, Any]:
+    decoded = {name: _unless_none(decode, row[name]) for name, decode in inner.items()}
+    return {**row, **decoded}
+
+
+def _unless_none(decode: Decode, value: Any) -> Any:
+    return None if value is None else decode(value)
