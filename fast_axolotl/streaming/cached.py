@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import json
 import os
+import pickle
 import shutil
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from datasets import config
 from filelock import FileLock
 
 from .. import __version__
+from .errors import ReaderError
 from .features import features_of
 from .reader import Reader, Spec
 
@@ -26,16 +28,18 @@ def to_dataset(
     reader: Reader, cache_dir: "str | os.PathLike[str] | None" = None
 ) -> datasets.Dataset:
     """Return the dataset of a reader's rows; see `Reader.to_dataset`."""
-    features = features_of(reader.schema)
+    reader = reader._fresh()
+    features = features_of(reader)
     fingerprint = fingerprint_of(reader._spec, reader.schema)
-    root = Path(cache_dir if cache_dir is not None else config.HF_DATASETS_CACHE) / "fast_axolotl"
+    place = Path(cache_dir if cache_dir is not None else config.HF_DATASETS_CACHE)
+    root = place.expanduser() / "fast_axolotl"
     folder = root / fingerprint
-    if not (folder / _INFO).exists():
+    if not _is_whole(folder):
         root.mkdir(parents=True, exist_ok=True)
         # Others that want the same wait here, and find it built.
         with FileLock(str(root / f"{fingerprint}.lock")):
-            if not (folder / _INFO).exists():
-                _build(reader, features, root, folder)
+            if not _is_whole(folder):
+                _build(reader, features, folder)
     info = datasets.DatasetInfo(features=features)
     return datasets.Dataset(
         _table(folder / _DATA), info=info, split=datasets.Split.TRAIN, fingerprint=fingerprint
@@ -48,17 +52,37 @@ def _table(path: Path) -> Any:
     return ArrowReader.read_table(str(path), in_memory=False)
 
 
-def _build(reader: Reader, features: datasets.Features, root: Path, folder: Path) -> None:
+def _is_whole(folder: Path) -> bool:
+    """Return whether the folder has what was built there, as far as sizes tell."""
+    try:
+        told = json.loads((folder / _INFO).read_bytes())
+        return bool((folder / _DATA).stat().st_size == told["bytes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _build(reader: Reader, features: datasets.Features, folder: Path) -> None:
+    """Build the dataset; the caller has the lock, so nobody else is at it."""
     schema = features.arrow_schema
-    making = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=root))
+    for left in folder.parent.glob(f"{folder.name}.*"):  # by builds that were killed
+        if left.is_dir():
+            shutil.rmtree(left)
+    # Not `mkdtemp`, whose folders are closed to others, who may share the cache.
+    making = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
+    making.mkdir()
     try:
         rows = 0
-        with pa.OSFile(str(making / _DATA), "wb") as sink, pa.ipc.new_stream(sink, schema) as out:
+        data = making / _DATA
+        with pa.OSFile(str(data), "wb") as sink, pa.ipc.new_stream(sink, schema) as out:
             for batch in reader:
                 out.write_batch(_conforming(batch, schema))
                 rows += batch.num_rows
-        (making / _INFO).write_text(json.dumps({"rows": rows, "files": reader.files}, indent=1))
-        if folder.exists():  # what is left of one that was not finished
+        if reader._has_changed():
+            files = ", ".join(reader.files)
+            raise ReaderError(f"a file was changed while it was read: one of {files}")
+        told = {"rows": rows, "bytes": data.stat().st_size, "files": reader.files}
+        (making / _INFO).write_text(json.dumps(told, indent=1))
+        if folder.exists():  # damaged
             shutil.rmtree(folder)
         making.rename(folder)
     finally:
@@ -82,8 +106,13 @@ def fingerprint_of(spec: Spec, schema: pa.Schema) -> str:
         digest.update(f"{place}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     how = (
         *(__version__, spec.files.format, spec.columns, spec.infer),
-        *(sorted(spec.options.items()), str(spec.filters)),
+        *(sorted(spec.options.items()), "None"),
     )
     digest.update(repr(how).encode())
     digest.update(schema.serialize().to_pybytes())
+    if spec.filters is not None:
+        # Not its text, which leaves out the middle of a long list of values.
+        digest.update(pickle.dumps(spec.filters.expression, protocol=4))
+    if spec.on_bad_files != "error":
+        digest.update(b"without what is damaged")
     return digest.hexdigest()[:32]

@@ -175,7 +175,7 @@ class FileDataset(datasets.IterableDataset):  # type: ignore[misc]
 
 def to_iterable_dataset(reader: Reader) -> "IterableDataset":
     """Return the dataset of a reader's rows."""
-    features = features_of(reader.schema)
+    features = features_of(reader)
     # Known from here on: no shard looks for a schema of its own.
     spec = reader._spec._replace(schema=reader._full_schema, infer="first")
     examples = FileExamples(Rows(spec), _shards(reader), features)

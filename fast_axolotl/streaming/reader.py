@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import errors
-from .sources import Files, Source, find
+from .sources import Files, Source, find, stamps
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -196,6 +196,7 @@ class Reader:
     def __init__(self, spec: Spec, progress: "bool | Callable[[Progress], object]" = False) -> None:
         self._spec = spec
         self._progress = progress
+        self._stamps = stamps(spec.files.paths)
         self._files = _open(spec)
         self._closed = False
         self._schema: pa.Schema | None = None
@@ -327,6 +328,15 @@ class Reader:
         if self._closed or not settles or spec.files.format not in _TYPED_BY_ROWS:
             return self
         return Reader(spec._replace(infer="chunk"), self._progress)
+
+    def _has_changed(self) -> bool:
+        return stamps(self._spec.files.paths) != self._stamps
+
+    def _fresh(self) -> "Reader":
+        """Return a reader of the files as they are now: a reader may keep what it looked at."""
+        if self._closed or not self._has_changed():
+            return self
+        return Reader(self._spec, self._progress)
 
     def to_iterable_dataset(self) -> "datasets.IterableDataset":
         """Return a `datasets.IterableDataset` that reads these files.

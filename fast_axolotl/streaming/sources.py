@@ -135,6 +135,19 @@ def _size(paths: Iterable[str]) -> int:
     return sum(os.stat(path).st_size for path in paths if os.path.exists(path))
 
 
+def stamps(paths: Iterable[str]) -> list[tuple[int, int, int] | None]:
+    """Return what tells whether files were changed or replaced since; None for one that is gone."""
+    return [_stamp(path) for path in paths]
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
 def _missing(path: str, reason: str) -> OSError:
     return os_error(None, "NotFound", path, reason)
 

@@ -1,5 +1,6 @@
 """Readers as datasets of `datasets`: features, resuming, shards, the cache."""
 
+import gzip
 import json
 import multiprocessing
 import os
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -251,3 +254,165 @@ def test_it_is_read_in_a_forked_process(path: Path) -> None:
     child.join(30)
     assert child.exitcode == 0
     assert sum(batch.num_rows for batch in iterator) == ROWS - 4
+
+
+IDS = np.arange(2000)
+OTHERS = np.where((IDS >= 500) & (IDS < 600), 4999, IDS)
+
+
+def test_the_fingerprint_knows_all_of_a_filter(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": range(5000), "t": ["x"] * 5000}), path)
+    listed = [*range(50), 4000, *range(51, 100)]
+    filters: list[Any] = [
+        [("id", "in", IDS)],
+        [("id", "in", OTHERS)],
+        [("id", "in", [1, 2])],
+        [("id", "not in", [1, 2])],
+        pc.field("id").isin(list(range(100))),
+        pc.field("id").isin(listed),
+    ]
+    sets = [
+        fast_axolotl.open_dataset(path, filters=wanted).to_dataset(cache_dir=tmp_path / "cache")
+        for wanted in filters
+    ]
+    assert len({dataset._fingerprint for dataset in sets}) == len(filters)
+    assert sets[1]["id"] == sorted({*OTHERS.tolist()})
+    assert sets[5]["id"] == sorted(listed)
+
+
+def test_the_fingerprint_of_a_set_is_that_of_every_process(tmp_path: Path) -> None:
+    path = write(tmp_path, "parquet")
+    code = (
+        "import sys, fast_axolotl as f\n"
+        "values = {'row ' + str(i) + ' \\u00e9' for i in range(30)}\n"
+        "filters = [('text', 'in', values), ('id', 'in', frozenset(range(40)))]\n"
+        "reader = f.open_dataset(sys.argv[1], filters=filters)\n"
+        "print(reader.to_dataset(cache_dir=sys.argv[2])._fingerprint)\n"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(path), str(tmp_path / "cache")],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("0", "1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_what_is_left_out_is_not_found_by_who_wants_all(tmp_path: Path) -> None:
+    path, cache = tmp_path / "a.jsonl", tmp_path / "cache"
+    path.write_text('{"a": 1}\n' * 3000 + "{")
+    short = fast_axolotl.open_dataset(path, on_bad_files="skip").to_dataset(cache_dir=cache)
+    assert len(short) <= 3000
+    with pytest.raises(fast_axolotl.streaming.DamagedFileError):
+        fast_axolotl.open_dataset(path).to_dataset(cache_dir=cache)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are those of POSIX")
+def test_a_cache_is_open_to_whom_the_umask_lets_in(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        fast_axolotl.open_dataset(write(tmp_path, "jsonl")).to_dataset(cache_dir=tmp_path / "c")
+    finally:
+        os.umask(old)
+    (data,) = (tmp_path / "c").rglob("data.arrow")
+    assert data.parent.stat().st_mode & 0o777 == 0o750
+    assert {file.stat().st_mode & 0o777 for file in data.parent.iterdir()} == {0o640}
+
+
+def damage(folder: Path, how: str) -> None:
+    data, info = folder / "data.arrow", folder / "dataset.json"
+    if how == "deleted":
+        data.unlink()
+    elif how == "truncated":
+        os.truncate(data, data.stat().st_size // 2)
+    elif how == "no size":
+        info.write_text("{}")
+    else:
+        info.write_bytes(info.read_bytes()[:20])
+
+
+@pytest.mark.parametrize("how", ["deleted", "truncated", "no size", "cut"])
+def test_a_damaged_cache_is_built_again(tmp_path: Path, how: str) -> None:
+    path, cache = write(tmp_path, "jsonl"), tmp_path / "cache"
+    first = fast_axolotl.open_dataset(path).to_dataset(cache_dir=cache)
+    (data,) = cache.rglob("data.arrow")
+    damage(data.parent, how)
+    left = data.parent.with_name(f"{data.parent.name}.killed")
+    left.mkdir()
+    (left / "data.arrow").write_bytes(b"half")
+    other = left.with_name("another.build")
+    other.mkdir()
+    second = fast_axolotl.open_dataset(path).to_dataset(cache_dir=cache)
+    assert second.to_list() == TABLE.to_pylist()
+    assert second._fingerprint == first._fingerprint
+    assert not left.exists()
+    assert other.exists()
+    assert {entry.name for entry in data.parent.parent.iterdir()} == {
+        *(data.parent.name, f"{data.parent.name}.lock", "another.build")
+    }
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv.gz", "a.txt.gz", "a.parquet"])
+@pytest.mark.parametrize("infer", ["first", "chunk", "full"])
+def test_a_file_replaced_before_the_build(tmp_path: Path, name: str, infer: str) -> None:
+    path, cache = tmp_path / name, tmp_path / "cache"
+
+    def replace(text: str) -> None:
+        new = tmp_path / "new"
+        if name == "a.parquet":
+            pq.write_table(pa.table({"t": [text] * 3000, text: [1] * 3000}), new)
+        else:
+            line = f'{{"t": "{text}"}}\n' if "json" in name else f"{text}\n"
+            data = (("t\n" if "csv" in name else "") + line * 3000).encode()
+            new.write_bytes(gzip.compress(data, 1) if name.endswith("gz") else data)
+        new.replace(path)
+
+    replace("old")
+    reader = fast_axolotl.open_dataset(path, infer=infer)
+    replace("new")
+    for found in (reader, fast_axolotl.open_dataset(path, infer=infer)):
+        dataset = found.to_dataset(cache_dir=cache)
+        assert set(dataset[dataset.column_names[0]]) == {"new"}
+        assert len(dataset) == 3000
+
+
+def test_a_file_changed_during_the_build(tmp_path: Path) -> None:
+    path, cache = write(tmp_path, "jsonl"), tmp_path / "cache"
+
+    def change(at: Any) -> None:
+        if at.rows <= 4:
+            with path.open("a") as file:
+                file.write("\n")
+
+    reader = fast_axolotl.open_dataset(path, batch_size=4, progress=change)
+    with pytest.raises(fast_axolotl.streaming.ReaderError, match="changed while"):
+        reader.to_dataset(cache_dir=cache)
+    assert not list(cache.rglob("data.arrow"))
+    assert len(fast_axolotl.open_dataset(path).to_dataset(cache_dir=cache)) == ROWS
+
+
+def test_a_cache_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    dataset = fast_axolotl.open_dataset(write(tmp_path, "jsonl")).to_dataset(cache_dir="~/cache")
+    assert str(tmp_path / "home") in dataset.cache_files[0]["filename"]
+
+
+def test_rows_without_columns_are_no_dataset(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}\n{}\n")
+    for reader in (
+        fast_axolotl.open_dataset(path),
+        fast_axolotl.open_dataset(write(tmp_path, "parquet"), columns=[]),
+    ):
+        with pytest.raises(ValueError, match="needs columns"):
+            reader.to_dataset(cache_dir=tmp_path / "cache")
+        with pytest.raises(ValueError, match="needs columns"):
+            reader.to_iterable_dataset()
+    path.write_text("")
+    assert len(fast_axolotl.open_dataset(path).to_dataset(cache_dir=tmp_path / "cache")) == 0
