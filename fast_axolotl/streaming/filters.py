@@ -113,18 +113,21 @@ def _has_places(expression: Any) -> bool:
     return "FieldPath(" in str(expression)
 
 
-def filtered(reader: "Reader", spec: "Spec", skip: int = 0) -> "Iterator[pa.RecordBatch]":
+def filtered(
+    reader: "Reader", spec: "Spec", skip: int = 0, *, strictly: bool = False
+) -> "Iterator[pa.RecordBatch]":
     """Return the batches of the rows that `spec.filters` keeps, from the `skip`-th of them on."""
     import pyarrow as pa
 
     kept: list[pa.RecordBatch] = []
     rows = 0
+    left = skip
     for batch in _candidates(reader, spec):
         found = _kept(batch, spec.filters.expression)
         if spec.columns is not None:
             found = found.select(spec.columns)
-        left_out = min(skip, found.num_rows)
-        skip -= left_out
+        left_out = min(left, found.num_rows)
+        left -= left_out
         found = found.slice(left_out)
         kept.append(found)
         rows += found.num_rows
@@ -135,6 +138,8 @@ def filtered(reader: "Reader", spec: "Spec", skip: int = 0) -> "Iterator[pa.Reco
             rows -= spec.batch_size
     if rows:
         yield _one_batch(pa.Table.from_batches(kept))
+    if left and strictly:
+        raise reader._too_short(skip)
 
 
 def _one_batch(table: "pa.Table") -> "pa.RecordBatch":
@@ -192,7 +197,7 @@ def _candidates(reader: "Reader", spec: "Spec") -> "Iterator[pa.RecordBatch]":
     """Return the batches without row groups of Parquet whose statistics rule them out."""
     # Where a damage ends a file early, rows aren't where the row groups have them.
     if spec.files.format != "parquet" or spec.on_bad_files != "error":
-        yield from reader._unfiltered(0)
+        yield from reader._unfiltered()
         return
     schema = reader._full_schema
     batches = reader._start()

@@ -1,6 +1,7 @@
 """Readers as `datasets.IterableDataset`."""
 
 import copy
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +21,8 @@ Shard: TypeAlias = tuple[str, int, int | None]
 
 #: Shards that a dataset of fewer files is cut into, where that takes no reading.
 SHARDS = 16
+#: Rows of a shard, at least. The size of batches plays no part: a state may be loaded with another.
+LEAST_ROWS = 16
 
 
 class Rows:
@@ -39,7 +42,7 @@ class Rows:
             return
         spec = self.spec._replace(files=self.spec.files._replace(paths=[path]))
         with Reader(spec) as reader:
-            for columns in reader.dicts(start + skip):
+            for columns in reader.dicts(start + skip, strictly=True):
                 rows = len(next(iter(columns.values()), ()))
                 if left is not None and rows >= left:
                     yield {name: values[:left] for name, values in columns.items()}
@@ -54,7 +57,7 @@ class Rows:
         left = None if stop is None else stop - start - skip
         spec = self.spec._replace(files=self.spec.files._replace(paths=[path]))
         with Reader(spec) as reader:
-            for batch in reader.batches(start + skip):
+            for batch in reader.batches(start + skip, strictly=True):
                 if left is not None and left <= 0:
                     return
                 kept = batch if left is None else batch.slice(0, left)
@@ -84,11 +87,37 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
         self._features = features
 
     def _init_state_dict(self) -> dict[str, Any]:
-        self._state_dict = {"shard_idx": 0, "shard_example_idx": 0, "type": type(self).__name__}
+        self._state_dict = {**self._start_of(0), "type": type(self).__name__}
         return self._state_dict
 
+    def _start_of(self, index: int) -> dict[str, Any]:
+        """Return the state before the first row of a shard."""
+        return {"shard_idx": index, "shard_example_idx": 0, "shard": self._told(index)}
+
+    def _told(self, index: int) -> list[Any] | None:
+        """Return what a state tells its shard by: not the folder, which may be moved."""
+        if index >= len(self.shards):
+            return None
+        path, start, stop = self.shards[index]
+        return [os.path.basename(path), start, stop]
+
+    def _state(self) -> dict[str, Any]:
+        """Return where to go on, to be kept up to date."""
+        state: dict[str, Any] = self._state_dict or self._start_of(0)
+        index, row = state["shard_idx"], state["shard_example_idx"]
+        told = self._told(index)
+        is_there = index <= len(self.shards) and state["shard"] in (None, told)
+        if is_there and told is not None and told[2] is not None:
+            is_there = row <= told[2] - told[1]
+        if not is_there:
+            raise ValueError(
+                f"the state is of other shards: shard {index}, row {row} of {state['shard']} is "
+                f"{told} here; were the files changed, or the number of workers or nodes?"
+            )
+        return state
+
     def __iter__(self) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
-        state: dict[str, Any] = self._state_dict or {"shard_idx": 0, "shard_example_idx": 0}
+        state = self._state()
         for index in range(state["shard_idx"], len(self.shards)):
             for columns in self.rows(self.shards[index], state["shard_example_idx"]):
                 names = list(columns)
@@ -96,8 +125,7 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
                     key = (index, state["shard_example_idx"])
                     state["shard_example_idx"] += 1
                     yield key, dict(zip(names, values, strict=True))
-            state["shard_idx"] += 1
-            state["shard_example_idx"] = 0
+            state.update(self._start_of(index + 1))
 
     @property
     def iter_arrow(self) -> Any:
@@ -105,14 +133,13 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
         return self._iter_arrow if self.as_tables else None
 
     def _iter_arrow(self) -> Iterator[tuple[tuple[int, int], pa.Table]]:
-        state: dict[str, Any] = self._state_dict or {"shard_idx": 0, "shard_example_idx": 0}
+        state = self._state()
         for index in range(state["shard_idx"], len(self.shards)):
             for table in self.rows.tables(self.shards[index], state["shard_example_idx"]):
                 key = (index, state["shard_example_idx"])
                 state["shard_example_idx"] += len(table)
                 yield key, table
-            state["shard_idx"] += 1
-            state["shard_example_idx"] = 0
+            state.update(self._start_of(index + 1))
 
     @property
     def num_shards(self) -> int:
@@ -192,9 +219,9 @@ def _shards(reader: Reader) -> list[Shard]:
     for path in paths:
         spec = reader._spec._replace(files=reader._spec.files._replace(paths=[path]))
         rows = Reader(spec).num_rows if parts > 1 else None
-        if rows is None or rows <= reader._spec.batch_size:
+        if rows is None or rows <= LEAST_ROWS:
             shards.append((path, 0, None))
             continue
-        size = max(-(-rows // parts), reader._spec.batch_size)
+        size = max(-(-rows // parts), LEAST_ROWS)
         shards.extend((path, start, min(start + size, rows)) for start in range(0, rows, size))
     return shards

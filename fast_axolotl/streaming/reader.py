@@ -249,39 +249,46 @@ class Reader:
     def __iter__(self) -> "Iterator[pa.RecordBatch]":
         return self._watched(self.batches())
 
-    def batches(self, skip: int = 0) -> "Iterator[pa.RecordBatch]":
-        """Return the batches from row `skip` on."""
+    def batches(self, skip: int = 0, *, strictly: bool = False) -> "Iterator[pa.RecordBatch]":
+        """Return the batches from row `skip` on; `strictly`: it is an error if it isn't there."""
         if self._spec.filters is not None:
             from .filters import filtered
 
-            yield from filtered(self, self._spec, skip)
+            yield from filtered(self, self._spec, skip, strictly=strictly)
             return
-        yield from self._unfiltered(skip)
+        yield from self._unfiltered(skip, strictly=strictly)
 
-    def _unfiltered(self, skip: int) -> "Iterator[pa.RecordBatch]":
+    def _unfiltered(self, skip: int = 0, *, strictly: bool = False) -> "Iterator[pa.RecordBatch]":
         batches = self._start()
         try:
-            if skip:
-                batches.skip(skip)
+            self._skip(batches, skip, strictly=strictly)
             yield from _each(batches)
         finally:
             batches.close()
 
-    def dicts(self, skip: int = 0) -> Iterator[dict[str, list[Any]]]:
+    def _skip(self, batches: "_core.Batches", skip: int, *, strictly: bool) -> None:
+        if skip and batches.skip(skip) < skip and strictly:
+            raise self._too_short(skip)
+
+    def _too_short(self, skip: int) -> Exception:
+        files = ", ".join(self.files)
+        return errors.ReaderError(f"{files}: fewer rows than the {skip} that were read before")
+
+    def dicts(self, skip: int = 0, *, strictly: bool = False) -> Iterator[dict[str, list[Any]]]:
         """Return the batches as dicts of lists, with the values of pyarrow's `to_pydict`.
 
-        The first `skip` rows are left out. What is JSON text (`datasets.Json`) is parsed.
+        The first `skip` rows are left out (`strictly`: it is an error if there are fewer). What is
+        JSON text (`datasets.Json`) is parsed.
         """
         if self._spec.filters is not None:
             from .values import to_pydict
 
-            for batch in self.batches(skip):
+            for batch in self.batches(skip, strictly=strictly):
                 yield to_pydict(batch)
             return
         batches = self._start(for_objects=True)
         try:
-            if skip:
-                batches.skip(skip)
+            self._skip(batches, skip, strictly=strictly)
             while (found := batches.next_dict()) is not None:
                 yield found
         finally:

@@ -1,6 +1,7 @@
 """Readers as datasets of `datasets`: features, resuming, shards, the cache."""
 
 import gzip
+import itertools
 import json
 import multiprocessing
 import os
@@ -416,3 +417,52 @@ def test_rows_without_columns_are_no_dataset(tmp_path: Path) -> None:
             reader.to_iterable_dataset()
     path.write_text("")
     assert len(fast_axolotl.open_dataset(path).to_dataset(cache_dir=tmp_path / "cache")) == 0
+
+
+@pytest.mark.parametrize("filters", [None, [("id", ">", 2)]])
+def test_it_resumes_with_batches_of_another_size(path: Path, filters: Any) -> None:
+    rows = [row for row in TABLE.to_pylist() if not filters or row["id"] > 2]
+    for stop in (1, 15, 17, 30, ROWS - 4):
+        dataset = iterable(path, filters=filters)
+        seen = list(itertools.islice(dataset, stop))
+        for size in (1, 9, 50, 1000):
+            other = fast_axolotl.open_dataset(path, batch_size=size, filters=filters)
+            resumed = other.to_iterable_dataset()
+            resumed.load_state_dict(dataset.state_dict())
+            assert resumed.num_shards == dataset.num_shards
+            assert seen + list(resumed) == rows, (stop, size)
+
+
+@pytest.mark.parametrize("filters", [None, [("id", ">", 2)]])
+def test_a_state_of_other_files_is_an_error(tmp_path: Path, filters: Any) -> None:
+    for kind in KINDS:
+        path = write(tmp_path, kind)
+        dataset = iterable(path, filters=filters)
+        assert len(list(itertools.islice(dataset, 40))) == 40
+        state = dataset.state_dict()
+        with pytest.raises(ValueError, match="other shards"):
+            list(resumed(write(tmp_path, "parquet").rename(tmp_path / "other"), state))
+        if kind == "jsonl":
+            path.write_text("".join(path.read_text().splitlines(keepends=True)[:30]))
+        elif kind == "parquet":
+            pq.write_table(TABLE.slice(0, 30), path)
+        else:
+            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, TABLE.schema) as out:
+                out.write_table(TABLE.slice(0, 30))
+        with pytest.raises(ValueError, match=r"other shards|fewer rows than"):
+            list(resumed(path, state, filters=filters))
+
+
+def resumed(path: Path, state: Any, **options: Any) -> Any:
+    dataset = iterable(path, **options)
+    dataset.load_state_dict(state)
+    return dataset
+
+
+def test_a_state_without_its_shard_is_taken(path: Path) -> None:
+    """As older versions wrote it."""
+    dataset = iterable(path)
+    assert len(list(itertools.islice(dataset, 4))) == 4
+    state = dataset.state_dict()
+    del state["examples_iterable"]["shard"]
+    assert len(list(resumed(path, state))) == ROWS - 4
