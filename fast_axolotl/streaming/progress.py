@@ -34,7 +34,7 @@ def _called(
 ) -> Iterator[Any]:
     rows = 0
     for batch in batches:
-        rows += batch.num_rows
+        rows += len(next(iter(batch.values()), ())) if isinstance(batch, dict) else batch.num_rows
         progress(state(rows))
         yield batch
     # At the end all is read, whatever a footer or an index left untouched.

@@ -1,6 +1,8 @@
 """`open_dataset` and the `Reader` that it returns."""
 
+import operator
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,7 +80,8 @@ def open_dataset(
 
     Args:
         source: A path, a glob pattern, a folder, a folder saved by `datasets`, or a list of these.
-        format: One of `list_supported_formats()`; else name and content tell.
+        format: One of `list_supported_formats()`; else name and content tell. Of a folder, only
+            files of this format are read, else those of its most common one.
         columns: The columns to read, in this order. Others are not decoded.
         batch_size: Rows of a batch. The last batch may have fewer.
         num_threads: Threads to use; 0 for as many as this process may use, but no more than 8.
@@ -89,7 +92,8 @@ def open_dataset(
         filters: Rows to keep: a list of tuples (or a list of such lists) or a pyarrow expression,
             as `pyarrow.parquet` takes them. Row groups of Parquet that can't have such rows, by
             their statistics, are not read.
-        split: Which split of a saved DatasetDict; "train" if it has one.
+        split: Which split of a saved DatasetDict, or of a folder whose names say splits by the rule
+            of `datasets`; "train" if it has one. Other sources have only "train".
         progress: True for a progress bar, or a function that is called with a `Progress`.
         **options: The options of the builder that `datasets` has for the format, with the same
             names and meanings.
@@ -100,16 +104,12 @@ def open_dataset(
     Raises:
         OSError: A file is missing or unreadable: the matching subclass, a `RuntimeError` too.
         ReaderError: A file is damaged, or contradicts the schema (a `ValueError`).
-        ValueError: An option or a column does not exist, or the format is unknown.
+        ValueError: An option, a column or a split does not exist, or the format is unknown.
         ImportError: The Rust extension is not available.
     """
     _core_or_raise()
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool):
-        raise TypeError(f"batch_size must be an int, not {type(batch_size).__name__}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if num_threads < 0:
-        raise ValueError(f"num_threads must be at least 0, got {num_threads}")
+    batch_size = _count("batch_size", batch_size, 1)
+    num_threads = _count("num_threads", num_threads, 0)
     features = options.pop("features", None)
     if features is not None:
         if schema is not None:
@@ -123,7 +123,7 @@ def open_dataset(
     files = find(source, format, split)
     if files.format == "parquet":
         options.pop("fragment_scan_options", None)  # how pyarrow is to buffer what it reads
-    names = None if columns is None else [str(name) for name in columns]
+    names = None if columns is None else _names(columns)
     spec = Spec(files, names, batch_size, num_threads, infer, options, schema, None, bad)
     if filters is not None:
         from .filters import to_filter
@@ -133,6 +133,29 @@ def open_dataset(
         spec = spec._replace(files=_without_bad_files(spec))
     reader = Reader(spec, progress)
     return reader if filters is None else reader._fitted()
+
+
+def _count(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    count: int = operator.index(value)
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}, got {count}")
+    if count > sys.maxsize:
+        raise ValueError(f"{name} must be at most {sys.maxsize}, got {count}")
+    return count
+
+
+def _names(columns: Sequence[str]) -> list[str]:
+    if isinstance(columns, (str, bytes)):
+        raise TypeError(f"columns must be a list of names, not {type(columns).__name__}")
+    names = [str(name) for name in columns]
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"columns has {name!r} twice")
+        seen.add(name)
+    return names
 
 
 def _core_or_raise() -> "_core":  # type: ignore[valid-type]
@@ -280,6 +303,9 @@ class Reader:
         The first `skip` rows are left out (`strictly`: it is an error if there are fewer). What is
         JSON text (`datasets.Json`) is parsed.
         """
+        return self._watched(self._dicts(skip, strictly=strictly))
+
+    def _dicts(self, skip: int, *, strictly: bool) -> Iterator[dict[str, list[Any]]]:
         if self._spec.filters is not None:
             from .values import to_pydict
 
@@ -395,7 +421,7 @@ class Reader:
             raise ValueError("the reader is closed")
         return self._files.read(for_objects=for_objects)
 
-    def _watched(self, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    def _watched(self, batches: Iterator[Any]) -> Iterator[Any]:
         if not self._progress:
             return batches
         from .progress import watched

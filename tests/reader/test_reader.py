@@ -310,6 +310,9 @@ def test_progress(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         assert [at.rows for at in seen] == sorted(at.rows for at in seen)
         assert [at.bytes for at in seen] == sorted(at.bytes for at in seen)
         assert seen[-1].total_bytes == path.stat().st_size
+        told: list[fast_axolotl.streaming.Progress] = []
+        fast_axolotl.open_dataset(path, batch_size=100, progress=told.append).to_pydict()
+        assert [at.rows for at in told] == [at.rows for at in seen]
     list(fast_axolotl.open_dataset(path, progress=True))
     assert "rows" in capfd.readouterr().err
 
