@@ -107,8 +107,9 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
         index, row = state["shard_idx"], state["shard_example_idx"]
         told = self._told(index)
         is_there = index <= len(self.shards) and state["shard"] in (None, told)
-        if is_there and told is not None and told[2] is not None:
-            is_there = row <= told[2] - told[1]
+        if is_there and index < len(self.shards):
+            size = self._size(index)
+            is_there = size is None or row <= size
         if not is_there:
             raise ValueError(
                 f"the state is of other shards: shard {index}, row {row} of {state['shard']} is "
@@ -118,14 +119,37 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
         state = self._state()
-        for index in range(state["shard_idx"], len(self.shards)):
-            for columns in self.rows(self.shards[index], state["shard_example_idx"]):
+        while state["shard_idx"] < len(self.shards):
+            (path, start, stop), end = self._joined(state["shard_idx"])
+            size = self._size(state["shard_idx"])
+            for columns in self.rows((path, start, stop), state["shard_example_idx"]):
                 names = list(columns)
                 for values in zip(*columns.values(), strict=True):
-                    key = (index, state["shard_example_idx"])
+                    if state["shard_example_idx"] == size:
+                        state.update(self._start_of(state["shard_idx"] + 1))
+                        size = self._size(state["shard_idx"])
+                    key = (state["shard_idx"], state["shard_example_idx"])
                     state["shard_example_idx"] += 1
                     yield key, dict(zip(names, values, strict=True))
-            state.update(self._start_of(index + 1))
+            state.update(self._start_of(end))
+
+    def _size(self, index: int) -> int | None:
+        _, start, stop = self.shards[index]
+        return None if stop is None else stop - start
+
+    def _joined(self, index: int) -> tuple[Shard, int]:
+        """Return a shard with those that go on where it ends, and the index of the one after them.
+
+        So a file is opened once where its shards come one after the other.
+        """
+        path, start, stop = self.shards[index]
+        end = index + 1
+        while stop is not None and self.shards[end : end + 1]:
+            if self.shards[end][:2] != (path, stop):
+                break
+            stop = self.shards[end][2]
+            end += 1
+        return (path, start, stop), end
 
     @property
     def iter_arrow(self) -> Any:

@@ -466,3 +466,21 @@ def test_a_state_without_its_shard_is_taken(path: Path) -> None:
     state = dataset.state_dict()
     del state["examples_iterable"]["shard"]
     assert len(list(resumed(path, state))) == ROWS - 4
+
+
+def test_shards_that_follow_one_another_are_one_pass(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = iterable([path, path])
+    rows, opened = dataset._ex_iterable.rows, []
+    read = type(rows).__call__
+    monkeypatch.setattr(
+        type(rows), "__call__", lambda *given: (opened.append(given[1]), read(*given))[1]
+    )
+    assert list(dataset) == TABLE.to_pylist() * 2
+    assert len(opened) == 2
+    shuffled = [row["id"] for row in dataset.shuffle(seed=3, buffer_size=1)]
+    assert sorted(shuffled) == sorted([*range(ROWS)] * 2)
+    examples = iterable([path, path])._ex_iterable
+    keys, shards = [key for key, _ in examples], examples.shards
+    assert [index for index, row in keys if row == 0] == list(range(len(shards)))
