@@ -204,6 +204,11 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
         """Return the same examples, given as tables or as rows."""
         return FileExamples(self.rows, self.shards, self._features, as_tables)
 
+    def with_columns(self, features: datasets.Features) -> "FileExamples":
+        """Return examples of fewer columns: the others are not decoded."""
+        rows = Rows(self.rows.spec._replace(columns=list(features)))
+        return FileExamples(rows, self.shards, features, self.as_tables)
+
 
 def _is_plain(feature: Any) -> bool:
     if isinstance(feature, dict):
@@ -222,6 +227,19 @@ class FileDataset(datasets.IterableDataset):  # type: ignore[misc]
         as_tables = formatted._formatting is not None and formatted._formatting.is_table
         formatted._ex_iterable = self._ex_iterable.with_tables(as_tables)
         return formatted
+
+    def select_columns(self, column_names: str | list[str]) -> "IterableDataset":
+        """Return the dataset of these columns; see `datasets.IterableDataset.select_columns`."""
+        selected = super().select_columns(column_names)
+        if not selected.features:  # rows without columns, which only a reader of all can count
+            return selected
+        return FileDataset(
+            self._ex_iterable.with_columns(selected.features),
+            info=selected._info,
+            split=selected._split,
+            formatting=selected._formatting,
+            distributed=selected._distributed,
+        )
 
 
 def to_iterable_dataset(reader: Reader) -> "IterableDataset":

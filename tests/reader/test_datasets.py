@@ -484,3 +484,29 @@ def test_shards_that_follow_one_another_are_one_pass(
     examples = iterable([path, path])._ex_iterable
     keys, shards = [key for key, _ in examples], examples.shards
     assert [index for index, row in keys if row == 0] == list(range(len(shards)))
+
+
+def test_selected_columns_are_all_that_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({name: range(100) for name in "abc"})
+    pq.write_table(table, path, use_dictionary=False, compression="snappy")
+    data = bytearray(path.read_bytes())
+    column = pq.ParquetFile(path).metadata.row_group(0).column(2)
+    data[column.data_page_offset : column.data_page_offset + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    for filters in (None, [("a", ">", 3)]):
+        dataset = iterable(path, filters=filters).select_columns(["b", "a"])
+        expected = table.slice(4 if filters else 0).select(["b", "a"]).to_pylist()
+        assert list(dataset) == expected
+        assert list(dataset.features) == ["b", "a"]
+        assert [row["b"] for row in dataset.select_columns("b")] == [row["b"] for row in expected]
+        seen = list(itertools.islice(dataset, 30))
+        other = iterable(path, filters=filters).select_columns(["b", "a"])
+        other.load_state_dict(dataset.state_dict())
+        assert seen + list(other) == expected
+        batch = next(iter(dataset.with_format("arrow").iter(1000)))
+        assert batch.to_pylist() == expected
+    with pytest.raises(ValueError, match="not in the dataset"):
+        iterable(path).select_columns("d")
+    with pytest.raises(fast_axolotl.streaming.DamagedFileError):
+        list(iterable(path))
