@@ -13,7 +13,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 from datasets import config
-from filelock import FileLock
+from datasets.utils._filelock import FileLock  # whose files follow the umask
 
 from .. import __version__
 from .errors import ReaderError
