@@ -105,6 +105,8 @@ pub fn detect(source: &Source) -> Result<Kind> {
         .take(64)
         .read_to_end(&mut head)
         .map_err(|error| ReadError::from(error).in_file(source.path()))?;
+    compression::check_known(&head)
+        .map_err(|error| ReadError::from(error).in_file(source.path()))?;
     if compression::detect(&head).is_some() {
         head.clear();
         let input = source.input(&std::sync::Arc::default())?;

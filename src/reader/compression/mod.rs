@@ -30,7 +30,7 @@ const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 /// A skippable frame: 0x184D2A50 to 0x184D2A5F, little-endian.
 const ZSTD_SKIPPABLE: &[u8] = &[0x2a, 0x4d, 0x18];
 /// Bytes that tell the compression.
-pub const HEAD_BYTES: u64 = 6;
+pub const HEAD_BYTES: u64 = 10;
 const STORED_BYTES: usize = 256 << 10;
 
 /// The compression that content with this head has.
@@ -47,12 +47,31 @@ pub fn detect(head: &[u8]) -> Option<Compression> {
     }
 }
 
+/// An error where content with this head is compressed in a way that is not read: its bytes are no rows.
+pub fn check_known(head: &[u8]) -> io::Result<()> {
+    // Of bzip2, the head of the file and that of its first block, or of its end.
+    let is_bzip2 = match head {
+        [b'B', b'Z', b'h', b'1'..=b'9', block @ ..] => {
+            block.starts_with(b"1AY&SY") || block.starts_with(b"\x17rE8P\x90")
+        }
+        _ => false,
+    };
+    let name = match head {
+        _ if is_bzip2 => "bzip2",
+        [b'P', b'K', 3, 4, ..] => "zip",
+        [4, 0x22, 0x4d, 0x18, ..] => "lz4",
+        _ => return Ok(()),
+    };
+    Err(damaged(format!("compressed with {name}, which is not supported: decompress it first")))
+}
+
 /// Reads `stored` decompressed, if it is compressed.
 pub fn decompress(
     mut stored: impl Read + Seek + Send + 'static,
 ) -> io::Result<(Box<dyn Read + Send>, Option<Compression>)> {
     let mut head = Vec::with_capacity(HEAD_BYTES as usize);
     stored.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    check_known(&head)?;
     let compression = detect(&head);
     stored.rewind()?;
     let reader: Box<dyn Read + Send> = match compression {
@@ -297,6 +316,22 @@ mod tests {
             assert!(error.is_some());
         }
         assert_eq!(read([gzip(b"ab"), vec![0; 9]].concat(), 5), (b"ab".to_vec(), None));
+    }
+
+    #[test]
+    fn other_compressions_are_refused() {
+        for (head, name) in [
+            (&b"BZh91AY&SY\x01"[..], "bzip2"),
+            (b"BZh9\x17rE8P\x90\x00", "bzip2"),
+            (b"PK\x03\x04\x14\x00", "zip"),
+            (b"\x04\x22\x4d\x18d@", "lz4"),
+        ] {
+            let error = decompress(Cursor::new(head.to_vec())).err().unwrap();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        for text in [&b"BZh9 is a magic"[..], b"PK", b"BZh"] {
+            assert_eq!(read(text.to_vec(), 100), (text.to_vec(), None));
+        }
     }
 
     #[test]
