@@ -64,6 +64,7 @@ impl Json {
         let block_size = options.take_usize("block_size")?;
         let field = options.take_str("field")?;
         let (encoding, on_error) = encoding::from_options(&mut options)?;
+        let encoding = if field.is_some() { encoding } else { encoding.of_bytes() };
         // Threads are not chosen here; mixed types are always `Json()`.
         options.take_bool("use_threads")?;
         options.take_str("on_mixed_types")?;

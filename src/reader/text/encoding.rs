@@ -16,8 +16,10 @@ pub(crate) enum Encoding {
     Ascii,
     Latin1,
     Windows1252,
-    /// By its mark; little-endian without.
+    /// By its mark.
     Utf16,
+    /// By its mark; little-endian without.
+    Utf16AnyStart,
     Utf16Le,
     Utf16Be,
 }
@@ -28,6 +30,13 @@ pub(crate) enum OnError {
     Strict,
     Replace,
     Ignore,
+}
+
+impl Encoding {
+    /// What `bytes.decode` makes of it: unlike a file that is opened as text, UTF-16 may lack its mark.
+    pub fn of_bytes(self) -> Self {
+        if self == Encoding::Utf16 { Encoding::Utf16AnyStart } else { self }
+    }
 }
 
 /// The options `encoding` and `encoding_errors`, by Python's names.
@@ -123,7 +132,8 @@ pub(crate) fn transcode(
         Encoding::Ascii => State::Ascii,
         Encoding::Latin1 => State::Latin1,
         Encoding::Windows1252 => State::Decoder(WINDOWS_1252.new_decoder_without_bom_handling()),
-        Encoding::Utf16 => State::Utf16,
+        Encoding::Utf16 => State::Utf16 { needs_mark: true },
+        Encoding::Utf16AnyStart => State::Utf16 { needs_mark: false },
         Encoding::Utf16Le => State::Decoder(UTF_16LE.new_decoder_without_bom_handling()),
         Encoding::Utf16Be => State::Decoder(UTF_16BE.new_decoder_without_bom_handling()),
     };
@@ -144,7 +154,9 @@ pub(crate) fn transcode(
 enum State {
     /// UTF-8 after a mark that may be there.
     Mark,
-    Utf16,
+    Utf16 {
+        needs_mark: bool,
+    },
     Ascii,
     Latin1,
     Decoder(Decoder),
@@ -190,7 +202,7 @@ impl Transcoder {
         self.at = 0;
         if let Some(mark) = match self.state {
             State::Mark => Some(3),
-            State::Utf16 => Some(2),
+            State::Utf16 { .. } => Some(2),
             _ => None,
         } {
             return self.start(mark);
@@ -219,6 +231,10 @@ impl Transcoder {
             (State::Mark, head) => (State::Plain, head),
             (_, [0xfe, 0xff]) => (State::Decoder(UTF_16BE.new_decoder_without_bom_handling()), &[]),
             (_, [0xff, 0xfe]) => (State::Decoder(UTF_16LE.new_decoder_without_bom_handling()), &[]),
+            (State::Utf16 { needs_mark: true }, [_, _]) => {
+                let message = "UTF-16 without a mark at its start: say utf-16-le or utf-16-be";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
             (_, head) => (State::Decoder(UTF_16LE.new_decoder_without_bom_handling()), head),
         };
         self.state = state;
@@ -315,13 +331,23 @@ mod tests {
     }
 
     #[test]
+    fn utf_16_without_a_mark() {
+        let data = &b"a\0\xe9\0"[..];
+        assert!(read(data, "utf-16", OnError::Replace).unwrap_err().to_string().contains("mark"));
+        assert_eq!(read(b"", "utf-16", OnError::Strict).unwrap(), "");
+        let mut text = String::new();
+        let encoding = by_name("utf-16").unwrap().of_bytes();
+        transcode(Box::new(data), encoding, OnError::Strict).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "aé");
+    }
+
+    #[test]
     fn encodings() {
         let strict = OnError::Strict;
         assert_eq!(read(b"caf\xe9\x80", "latin-1", strict).unwrap(), "café\u{80}");
         assert_eq!(read(b"caf\xe9\x80", "cp1252", strict).unwrap(), "café€");
         assert_eq!(read(b"\xff\xfea\0\xe9\0", "utf-16", strict).unwrap(), "aé");
         assert_eq!(read(b"\xfe\xff\0a\0\xe9", "UTF_16", strict).unwrap(), "aé");
-        assert_eq!(read(b"a\0\xe9\0", "utf-16", strict).unwrap(), "aé");
         assert_eq!(read(b"\xef\xbb\xbfa", "utf-8-sig", strict).unwrap(), "a");
         assert_eq!(read(b"ab", "utf-8-sig", strict).unwrap(), "ab");
     }
