@@ -8,15 +8,16 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .errors import SchemaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _SEPARATORS = {"tsv": "\t"}
+#: The columns of a file without rows.
+_EMPTY = {"text": {"text": "string"}}
 
 
 class Stream:
@@ -24,7 +25,8 @@ class Stream:
 
     Args:
         kind: "csv", "tsv", "json" or "text".
-        path: The file; gzip and zstd are told by its content.
+        path: The file.
+        compression: "gzip", "zstd" or "xz", if it is compressed.
         options: The options of the builder.
         schema: The schema to read with; else that of the first chunk.
         given: Whether it is the user's, who gets what `features=` would give; one that was found in
@@ -32,12 +34,14 @@ class Stream:
 
     Raises:
         ValueError: An option does not exist, or the file can't be read with these options.
+        SchemaError: A value is not what its column holds.
     """
 
     def __init__(
         self,
         kind: str,
         path: "str | os.PathLike[str]",
+        compression: str | None,
         options: dict[str, Any],
         schema: Any = None,
         given: bool = False,
@@ -45,12 +49,16 @@ class Stream:
         import pyarrow as pa
 
         schema = None if schema is None else pa.schema(schema)
-        tables = _tables(kind, os.fspath(path), dict(options), schema if given else None)
+        found = _tables(
+            kind, os.fspath(path), compression, dict(options), schema if given else None
+        )
+        tables = _converted(found) if given else found
         first = next(tables, None)
         if schema is None:
-            schema = pa.schema([]) if first is None else first.schema.remove_metadata()
+            schema = _EMPTY.get(kind, {}) if first is None else first.schema.remove_metadata()
+            schema = pa.schema(schema)
         self.schema: pa.Schema = schema
-        self._batches = _batches(first, tables, schema)
+        self._batches = _batches(first, tables, schema, given)
 
     def __arrow_c_schema__(self) -> object:
         """Return the schema, for any library that knows Arrow."""
@@ -71,22 +79,97 @@ class Stream:
 
 
 def _batches(
-    first: "pa.Table | None", tables: "Iterator[pa.Table]", schema: "pa.Schema"
+    first: "pa.Table | None", tables: "Iterator[pa.Table]", schema: "pa.Schema", given: bool
 ) -> "Iterator[pa.RecordBatch]":
     from datasets.table import table_cast
 
+    row = 0
     while first is not None:
         # As the builder's writer does with all that comes after the first chunk.
-        yield from table_cast(first, schema).to_batches()
+        try:
+            table = table_cast(first, schema)
+        except (ValueError, TypeError, NotImplementedError) as error:
+            sound, contradiction = _contradiction(first, schema, row, given, error)
+            if sound is not None:
+                yield from sound.to_batches()
+            raise contradiction from error
+        yield from table.to_batches()
+        row += table.num_rows
         first = next(tables, None)
 
 
+def _contradiction(
+    table: "pa.Table", schema: "pa.Schema", row: int, given: bool, error: Exception
+) -> "tuple[pa.Table | None, SchemaError]":
+    """Return the rows before the first that can't be cast, and what is wrong with that."""
+    from datasets.table import table_cast
+
+    hint = "" if given else "; the types are those of the first chunk, or can be given with schema="
+    if table.schema.names != schema.names:
+        names = f"the columns are {', '.join(table.schema.names)}"
+        return None, _at(row, None, f"{names}, not {', '.join(schema.names)}{hint}")
+    place, column, cause = table.num_rows, schema.names[0], error
+    for name in schema.names:
+        # Only rows before what was found in another column matter.
+        good, bad = 0, place
+        values, kind = table.select([name]), _of_one(schema, name)
+        failed: Exception | None = None
+        while good < bad:
+            middle = (good + bad) // 2
+            try:
+                table_cast(values.slice(good, middle + 1 - good), kind)
+                good = middle + 1
+            except (ValueError, TypeError, NotImplementedError) as why:
+                bad, failed = middle, why
+        if failed is not None:
+            place, column, cause = bad, name, failed
+    sound = table_cast(table.slice(0, place), schema) if place else None
+    # pandas finds a type for a chunk: the value that made it another one may come behind this row.
+    found = f"{table.schema.field(column).type} in rows {row} to {row + table.num_rows - 1}"
+    message = f"expected {schema.field(column).type}, found {found}: {cause}{hint}"
+    return sound, _at(row + place, column, message)
+
+
+def _of_one(schema: "pa.Schema", name: str) -> "pa.Schema":
+    """Return the schema of one column, with its feature."""
+    import datasets
+
+    features = datasets.Features.from_arrow_schema(schema)
+    return datasets.Features({name: features[name]}).arrow_schema
+
+
+def _at(row: int, column: str | None, message: str) -> SchemaError:
+    error = SchemaError(message)
+    error.row, error.column = row, column
+    return error
+
+
+def _converted(tables: "Iterator[pa.Table]") -> "Iterator[pa.Table]":
+    """Return the tables of a builder that has features, which fails where a value does not fit."""
+    row = 0
+    while True:
+        try:
+            table = next(tables, None)
+        except UnicodeError:
+            raise  # damage
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise _at(row, None, f"{error} (in the rows from this one on)") from error
+        if table is None:
+            return
+        yield table
+        row += table.num_rows
+
+
 def _tables(
-    kind: str, path: str, options: dict[str, Any], schema: "pa.Schema | None"
+    kind: str,
+    path: str,
+    compression: str | None,
+    options: dict[str, Any],
+    schema: "pa.Schema | None",
 ) -> "Iterator[pa.Table]":
     builder = _builder(kind, options, schema)
     with contextlib.ExitStack() as stack:
-        file = _content(path, stack, by_name=kind in ("text", "json"))
+        file = _content(path, compression, stack, by_name=kind in ("text", "json"))
         # Kept by name: it must outlive the files, or complains that it was not closed.
         tables = builder._generate_tables([path], [[file]])
         for _, table in tables:
@@ -116,15 +199,19 @@ def _builder(kind: str, options: dict[str, Any], schema: "pa.Schema | None") -> 
     return builder
 
 
-def _content(path: str, stack: contextlib.ExitStack, *, by_name: bool) -> Any:
-    with Path(path).open("rb") as file:
-        head = file.read(4)
+def _content(
+    path: str, compression: str | None, stack: contextlib.ExitStack, *, by_name: bool
+) -> Any:
     content: Any
-    if head.startswith(_GZIP):
+    if compression == "gzip":
         import gzip
 
         content = stack.enter_context(gzip.GzipFile(path, "rb"))
-    elif head == _ZSTD:
+    elif compression == "xz":
+        import lzma
+
+        content = stack.enter_context(lzma.LZMAFile(path))  # noqa: SIM115 (the stack closes it)
+    elif compression == "zstd":
         import zstandard
 
         stored = stack.enter_context(io.FileIO(path))

@@ -12,6 +12,7 @@ use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict};
+use reader::compression::Compression;
 use reader::error::{Cause, ReadError, Result};
 use reader::format::Kind;
 use reader::scan::{BatchSource, Format, Infer, Scan};
@@ -42,11 +43,15 @@ impl ByDatasets {
         schema: Option<&SchemaRef>,
         given: bool,
     ) -> Result<(Py<PyAny>, SchemaRef)> {
+        // What is compressed is told by its content here, once for all formats.
+        let compression = file.input(&Arc::default())?.compression;
         let opened = Python::attach(|py| {
             let schema = schema.map(|schema| PySchema { schema: Arc::clone(schema) });
             let module = py.import(intern!(py, "fast_axolotl.streaming.by_datasets"))?;
             let path = PathBuf::from(file.path());
-            let arguments = (self.kind.name(), path, self.options.bind(py), schema, given);
+            let compression = compression.map(Compression::name);
+            let options = self.options.bind(py);
+            let arguments = (self.kind.name(), path, compression, options, schema, given);
             let stream = module.getattr(intern!(py, "Stream"))?.call1(arguments)?;
             let schema = arrow_capsule::import_schema(&stream)?;
             Ok((stream.unbind(), schema))
@@ -76,9 +81,30 @@ fn read_error(error: &PyErr) -> ReadError {
             return ReadError::new(Cause::Interrupted);
         }
         let value = error.value(py);
+        if let Ok(found) = contradiction(py, value)
+            && let Some(found) = found
+        {
+            return found;
+        }
         let name = value.get_type().name().map_or_else(|_| String::new(), |name| name.to_string());
         ReadError::damaged(format!("{name}: {value}"))
     })
+}
+
+/// A value that the schema does not have, with its place.
+fn contradiction(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Option<ReadError>> {
+    let errors = py.import(intern!(py, "fast_axolotl.streaming.errors"))?;
+    if !value.is_instance(&errors.getattr(intern!(py, "SchemaError"))?)? {
+        return Ok(None);
+    }
+    let mut error = ReadError::schema(value.to_string());
+    if let Some(row) = value.getattr(intern!(py, "row"))?.extract()? {
+        error = error.at_row(row);
+    }
+    if let Some(column) = value.getattr(intern!(py, "column"))?.extract::<Option<String>>()? {
+        error = error.in_column(column);
+    }
+    Ok(Some(error))
 }
 
 impl Format for ByDatasets {
@@ -88,7 +114,8 @@ impl Format for ByDatasets {
         };
         if scan.infer == Infer::Full && matches!(self.kind, Kind::Csv | Kind::Tsv) {
             return Err(ReadError::unsupported(
-                "infer=\"full\" does not go with what is read by pandas",
+                "infer=\"full\" does not go with what is read by pandas: leave it out, or give the \
+                 types with schema=",
             )
             .in_file(first.path()));
         }
