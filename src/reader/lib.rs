@@ -23,11 +23,13 @@
 
 mod ahead;
 pub mod buffers;
+mod casts;
 pub mod columnar;
 pub mod compression;
 pub mod csv;
 pub mod dataset;
 pub mod error;
+mod features;
 mod floats;
 pub mod format;
 pub mod guard;

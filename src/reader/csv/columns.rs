@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder, UInt64Builder};
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, SchemaRef};
 
 use super::infer::{Words, boolean};
 use super::numbers;
 use super::tokenize::Sink;
+use crate::casts;
 use crate::error::{ReadError, Result};
 use crate::texts::{Kept, Texts};
 
@@ -49,6 +49,7 @@ enum Builder {
     Bool(BooleanBuilder),
     /// Text, or what is cast from text in the end.
     Text(Texts<i64>),
+    /// Nothing but missing values.
     Null(usize),
 }
 
@@ -102,7 +103,8 @@ impl Builder {
                 Builder::Float(Float64Builder::with_capacity(rows))
             }
             DataType::Boolean => Builder::Bool(BooleanBuilder::with_capacity(rows)),
-            DataType::Null => Builder::Null(0),
+            // No text is a list, or another value of values.
+            data_type if data_type.is_null() || data_type.is_nested() => Builder::Null(0),
             _ => Builder::Text(Texts::new(rows, usize::MAX, kept)),
         }
     }
@@ -132,9 +134,10 @@ impl Builder {
     }
 }
 
-/// Puts one field; false where it isn't what the column holds.
+/// Puts one field; false where it isn't what the column holds. `given`: the column is what the user says,
+/// and takes what pandas converts.
 #[inline]
-fn push(builder: &mut Builder, text: &str, literal: bool, words: &Words) -> bool {
+fn push(builder: &mut Builder, text: &str, literal: bool, words: &Words, given: bool) -> bool {
     let bytes = text.as_bytes();
     if let Builder::Text(texts) = builder {
         if !literal && words.missing.is_missing(bytes) {
@@ -143,7 +146,10 @@ fn push(builder: &mut Builder, text: &str, literal: bool, words: &Words) -> bool
         }
         return texts.append(text).is_ok();
     }
-    if (bytes.is_empty() || !words.missing.only_words()) && words.missing.is_missing(bytes) {
+    // What is missing is no bool, though `false_values` has it.
+    let may_be_missing =
+        bytes.is_empty() || !words.missing.only_words() || matches!(builder, Builder::Bool(_));
+    if may_be_missing && words.missing.is_missing(bytes) {
         builder.push_missing();
         return true;
     }
@@ -181,7 +187,25 @@ fn push(builder: &mut Builder, text: &str, literal: bool, words: &Words) -> bool
         builder.push_missing();
         return true;
     }
-    pushed
+    pushed || (given && push_converted(builder, bytes, words))
+}
+
+/// Puts a bool as a number, and one of the numbers 0 and 1 as a bool.
+#[cold]
+fn push_converted(builder: &mut Builder, text: &[u8], words: &Words) -> bool {
+    let bit = match (&builder, boolean(text, words), numbers::float64(text)) {
+        (Builder::Bool(_), _, Some(value)) if value == 0.0 || value == 1.0 => value == 1.0,
+        (Builder::Int(..) | Builder::UInt(..) | Builder::Float(_), Some(bit), _) => bit,
+        _ => return false,
+    };
+    match builder {
+        Builder::Bool(builder) => builder.append_value(bit),
+        Builder::Int(builder, _) => builder.append_value(bit.into()),
+        Builder::UInt(builder, _) => builder.append_value(bit.into()),
+        Builder::Float(builder) => builder.append_value(bit.into()),
+        _ => return false,
+    }
+    true
 }
 
 /// An integer in `range`; a float that is whole counts.
@@ -279,7 +303,8 @@ impl Sink for Build<'_> {
             }
             _ => false,
         };
-        if !push(builder, text, literal, &self.layout.words) && self.bad.is_none() {
+        let (words, given) = (&self.layout.words, !self.layout.guessed);
+        if !push(builder, text, literal, words, given) && self.bad.is_none() {
             self.bad = Some(Bad { column, message: shown(text, &self.layout.words) });
         }
     }
@@ -352,12 +377,12 @@ fn batch(layout: &Layout, arrays: &[ArrayRef], rows: usize) -> Result<RecordBatc
     let columns = layout.schema.fields().iter().zip(&layout.sources).map(|(field, source)| {
         match source.and_then(|source| arrays.get(source)) {
             None => Ok(new_null_array(field.data_type(), rows)),
-            Some(array) if array.data_type() == field.data_type() => Ok(Arc::clone(array)),
-            Some(array) => {
-                let options = CastOptions { safe: false, ..CastOptions::default() };
-                cast_with_options(array, field.data_type(), &options)
-                    .map_err(|error| ReadError::schema(error.to_string()).in_column(field.name()))
+            // What holds values has none of a text.
+            Some(array) if array.data_type() == &DataType::Null => {
+                Ok(new_null_array(field.data_type(), rows))
             }
+            Some(array) => casts::cast(array, field.data_type())
+                .map_err(|error| ReadError::schema(error.to_string()).in_column(field.name())),
         }
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;

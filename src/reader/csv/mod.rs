@@ -32,6 +32,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema, SchemaRef};
 
 use crate::error::{ReadError, Result};
+use crate::features;
 use crate::kept::Shelf;
 use crate::options::Options;
 use crate::pipeline::{Block, BlockParser, Blocks, Parsed, Pipeline, Splitter};
@@ -364,7 +365,8 @@ fn to_schema(kinds: Kinds) -> SchemaRef {
 }
 
 impl Format for Csv {
-    fn supports(&self, files: &[Source], scan: &Scan) -> Result<()> {
+    fn supports(&self, files: &[Source], schema: &SchemaRef, scan: &Scan) -> Result<()> {
+        features::check_plain(schema)?;
         match files.first() {
             // Rows that are longer than the header: pandas makes an index of them.
             Some(file) => self.start(file, scan).map(drop),

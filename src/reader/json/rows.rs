@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{Fields, Schema, SchemaRef};
 use memchr::memchr_iter;
 
@@ -16,6 +15,7 @@ use super::fault::{Fault, FaultCause};
 use super::head::Head;
 use super::shape::{Rows, is_json_field, not_an_object};
 use super::split::{BOM, Layout};
+use crate::casts;
 use crate::error::{ReadError, Result};
 use crate::pipeline::{Block, BlockParser, Parsed};
 use crate::text::encoding::{self, OnError};
@@ -275,11 +275,7 @@ fn cast(
     array: &ArrayRef,
     to: &arrow_schema::DataType,
 ) -> Result<ArrayRef, (usize, ArrayRef, String)> {
-    if array.data_type() == to {
-        return Ok(Arc::clone(array));
-    }
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    let cast = |array: &ArrayRef| cast_with_options(array, to, &options);
+    let cast = |array: &ArrayRef| casts::cast(array, to);
     cast(array).map_err(|error| {
         let good = (0..array.len()).take_while(|&row| cast(&array.slice(row, 1)).is_ok()).count();
         let sound = cast(&array.slice(0, good));

@@ -7,11 +7,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
-use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use memchr::memmem;
 
+use crate::casts;
 use crate::error::{ReadError, Result};
+use crate::features;
 use crate::options::Options;
 use crate::pipeline::{Block, BlockParser, Blocks, Parsed, Pipeline, Splitter};
 use crate::scan::{BatchSource, Format, Scan};
@@ -64,6 +65,10 @@ impl Text {
 impl Format for Text {
     fn infer(&self, _: &[Source], _: &Scan) -> Result<SchemaRef> {
         Ok(Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, true)])))
+    }
+
+    fn supports(&self, _: &[Source], schema: &SchemaRef, _: &Scan) -> Result<()> {
+        features::check_plain(schema)
     }
 
     fn open(
@@ -316,8 +321,8 @@ fn batch(schema: &SchemaRef, array: StringArray, row: usize) -> Result<RecordBat
         None => Vec::new(),
         Some(field) if *field.data_type() == DataType::Utf8 => vec![Arc::new(array) as ArrayRef],
         Some(field) => {
-            let options = CastOptions { safe: false, ..CastOptions::default() };
-            let cast = cast_with_options(&array, field.data_type(), &options).map_err(|error| {
+            let array: ArrayRef = Arc::new(array);
+            let cast = casts::cast(&array, field.data_type()).map_err(|error| {
                 let error = ReadError::schema(error.to_string());
                 error.at_row(row as u64).in_column(field.name())
             })?;
