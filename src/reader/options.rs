@@ -66,10 +66,16 @@ impl Options {
     }
 
     pub fn take_usize(&mut self, name: &'static str) -> Result<Option<usize>> {
-        self.take_as(name, "an int that is not negative", |value| match value {
-            Value::Int(value) => usize::try_from(value).ok(),
+        const WANTED: &str = "an int that is not negative";
+        let value = self.take_as(name, WANTED, |value| match value {
+            Value::Int(value) => Some(value),
             _ => None,
-        })
+        })?;
+        let unsigned = |value| {
+            usize::try_from(value)
+                .map_err(|_| ReadError::request(format!("{name} must be {WANTED}, not {value}")))
+        };
+        value.map(unsigned).transpose()
     }
 
     pub fn take_strings(&mut self, name: &'static str) -> Result<Option<Vec<String>>> {

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::ops::{ControlFlow, Range};
 
+use super::dialect::Dialect;
 use super::header;
 use super::options::{CsvOptions, Header};
 use super::split::Records;
@@ -125,6 +126,13 @@ pub(super) fn prelude(options: &CsvOptions, ahead: &mut Ahead, scan: &Scan) -> R
     let (bytes, lines) = (reading.bytes, reading.lines);
     let width = first.as_ref().map(Vec::len);
     if let Some(given) = &options.names {
+        if let Some(header) = names.filter(|header| header.len() > given.len()) {
+            return Err(ReadError::unsupported(format!(
+                "the header has {} fields, for {} names (pandas makes an index of the first ones)",
+                header.len(),
+                given.len()
+            )));
+        }
         names = Some(given.clone());
     } else if let (None, Header::None, Some(width)) = (&names, options.header, width) {
         names = Some((0..width).map(|index| index.to_string()).collect());
@@ -176,10 +184,16 @@ impl Reading<'_> {
     /// The end of the next record that isn't an empty line; all that is left, if it has no end.
     fn next_end(&mut self) -> Result<usize> {
         let mut records = Records::new(&self.options.dialect);
+        self.end_by(|data, last| records.next_end(data, last))
+    }
+
+    /// The end that `find` finds in what there is, which grows until it does; all that is left, if it
+    /// finds none. It is told whether no more comes.
+    fn end_by(&mut self, mut find: impl FnMut(&[u8], bool) -> Option<usize>) -> Result<usize> {
         loop {
             self.scan.check()?;
             let last = self.ahead.ended();
-            if let Some(end) = records.next_end(self.ahead.data(), last) {
+            if let Some(end) = find(self.ahead.data(), last) {
                 return Ok(end);
             }
             let length = self.ahead.data().len();
@@ -198,15 +212,11 @@ impl Reading<'_> {
         }
     }
 
-    /// Skips a line, blank ones included.
+    /// Skips a line, blank ones and comments included.
     fn skip_line(&mut self) -> Result<()> {
-        let blank = match self.ahead.data() {
-            [b'\n', ..] => 1,
-            [b'\r', b'\n', ..] => 2,
-            [b'\r', ..] => 1,
-            _ => self.next_end()?,
-        };
-        self.skip(blank);
+        let mut line = SkippedLine::new(&self.options.dialect);
+        let end = self.end_by(|data, last| line.end(data, last))?;
+        self.skip(end);
         self.lines += 1;
         Ok(())
     }
@@ -280,7 +290,101 @@ impl Sink for Fields {
     }
 }
 
+/// Finds the end of a line that is skipped, as pandas does: of all that a dialect has, only quotes and
+/// line ends count.
+struct SkippedLine<'a> {
+    dialect: &'a Dialect,
+    at: usize,
+    state: Skipped,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Skipped {
+    Start,
+    StartField,
+    InField,
+    InQuotes,
+    QuoteInQuotes,
+}
+
+impl<'a> SkippedLine<'a> {
+    fn new(dialect: &'a Dialect) -> Self {
+        SkippedLine { dialect, at: 0, state: Skipped::Start }
+    }
+
+    /// `data` begins with the line, and may have grown since the last call.
+    fn end(&mut self, data: &[u8], last: bool) -> Option<usize> {
+        let terminator = self.dialect.terminator;
+        while let Some(byte) = data.get(self.at).copied() {
+            let is_quote = self.dialect.is_quote(byte);
+            self.state = match self.state {
+                Skipped::InQuotes if !is_quote => Skipped::InQuotes,
+                Skipped::InQuotes if self.dialect.double_quote => Skipped::QuoteInQuotes,
+                Skipped::InQuotes => Skipped::InField,
+                Skipped::Start | Skipped::StartField | Skipped::QuoteInQuotes if is_quote => {
+                    Skipped::InQuotes
+                }
+                _ if byte == terminator.unwrap_or(b'\n') => return Some(self.at + 1),
+                // One that begins the line ends it only where a LF follows.
+                Skipped::Start => Skipped::InField,
+                _ if byte == b'\r' && terminator.is_none() => {
+                    return match data.get(self.at + 1) {
+                        Some(b'\n') => Some(self.at + 2),
+                        None if !last => None,
+                        _ => Some(self.at + 1),
+                    };
+                }
+                _ if byte == self.dialect.delimiter => Skipped::StartField,
+                _ => Skipped::InField,
+            };
+            self.at += 1;
+        }
+        None
+    }
+}
+
 /// Input that goes on where `ahead` is.
 pub(super) fn resume(input: Input, ahead: Ahead) -> Input {
     input.map(|_| Box::new(ahead))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn skipped(dialect: &Dialect, data: &str) -> Option<usize> {
+        let whole = SkippedLine::new(dialect).end(data.as_bytes(), true);
+        let mut line = SkippedLine::new(dialect);
+        let bytes = data.as_bytes();
+        let parts = (0..=bytes.len()).find_map(|end| line.end(&bytes[..end], end == bytes.len()));
+        assert_eq!(whole, parts, "{data:?}");
+        whole
+    }
+
+    #[test]
+    fn lines_that_are_skipped() {
+        let plain = Dialect::default();
+        for (data, end) in [
+            ("#z\na", Some(3)),
+            ("x\\\na", Some(3)),
+            ("\n\na", Some(1)),
+            ("\r\na", Some(2)),
+            ("\ra\rb", Some(3)),
+            ("x\r\nb", Some(3)),
+            ("x\ry", Some(2)),
+            ("x\r", Some(2)),
+            ("x\"y\nz\"\n", Some(4)),
+            ("x,\"y\nz\"\n", Some(8)),
+            ("\"x\"\"y\nq\"\na", Some(9)),
+            ("\"x\"y\"z\nq\"\na", Some(7)),
+            ("\"x\na", None),
+            ("x", None),
+        ] {
+            assert_eq!(skipped(&plain, data), end, "{data:?}");
+        }
+        let other = Dialect { terminator: Some(b';'), quote: None, ..Dialect::default() };
+        assert_eq!(skipped(&other, "\"x\n;a"), Some(4));
+        let single = Dialect { double_quote: false, ..Dialect::default() };
+        assert_eq!(skipped(&single, "\"x\"\"y\nq\"\na"), Some(6));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::numbers;
+use crate::options::Value;
 
 /// What pandas counts as missing unless told otherwise.
 const DEFAULT: [&str; 19] = [
@@ -22,12 +22,14 @@ pub(super) struct Missing {
 }
 
 impl Missing {
+    /// `own`: texts, from [`spellings`].
     pub fn new(own: &[String], keep_defaults: bool, filter: bool) -> Self {
+        let numbers = own.iter().filter_map(|text| float(text)).filter(|value| !value.is_nan());
         Missing {
             off: !filter,
             defaults: keep_defaults,
+            numbers: numbers.collect(),
             own: own.iter().map(|text| text.as_bytes().into()).collect(),
-            numbers: own.iter().filter_map(|text| numbers::float64(text.as_bytes())).collect(),
         }
     }
 
@@ -46,6 +48,58 @@ impl Missing {
 
     pub fn is_missing_number(&self, value: f64) -> bool {
         !self.off && self.numbers.contains(&value)
+    }
+}
+
+/// The texts that one of the `na_values` stands for, as pandas finds them: that of a whole number is
+/// missing with a point and without. `None` where it is no text and no number.
+pub(super) fn spellings(value: &Value) -> Option<Vec<String>> {
+    let (text, number) = match value {
+        Value::Str(text) => (text.clone(), float(text)),
+        Value::Int(value) => (value.to_string(), Some(*value as f64)),
+        Value::Float(value) => (float_text(*value), Some(*value)),
+        Value::Bool(value) => {
+            (if *value { "True" } else { "False" }.to_owned(), Some((*value).into()))
+        }
+        Value::None => ("None".to_owned(), None),
+        Value::Bytes(_) | Value::List(_) | Value::Map(_) => return None,
+    };
+    let mut texts = vec![text];
+    if let Some(whole) = number.filter(|value| value.fract() == 0.0) {
+        // Of a minus before a zero nothing is left.
+        let digits = format!("{:.0}", whole + 0.0);
+        texts.push(format!("{digits}.0"));
+        texts.push(digits);
+    }
+    Some(texts)
+}
+
+/// As Python's `float` reads a text.
+fn float(text: &str) -> Option<f64> {
+    let text = text.trim();
+    if !text.contains('_') {
+        return text.parse().ok();
+    }
+    let bytes = text.as_bytes();
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let between_digits = |at: usize| at > 0 && is_digit(at - 1) && is_digit(at + 1);
+    let mut places = text.match_indices('_').map(|(at, _)| at);
+    places.all(between_digits).then(|| text.replace('_', "").parse().ok()).flatten()
+}
+
+/// As Python writes a float.
+fn float_text(value: f64) -> String {
+    let size = value.abs();
+    if value.is_nan() {
+        "nan".to_owned()
+    } else if size == 0.0 || value.is_infinite() || (1e-4..1e16).contains(&size) {
+        format!("{value:?}")
+    } else {
+        let text = format!("{value:e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let exponent: i32 = exponent.parse().unwrap_or(0);
+        let sign = if exponent < 0 { '-' } else { '+' };
+        format!("{digits}e{sign}{:02}", exponent.abs())
     }
 }
 
@@ -73,6 +127,24 @@ mod tests {
         }
         assert!(!Missing::new(&[], true, false).is_missing(b""));
         assert!(!Missing::new(&[], false, true).is_missing(b"NA"));
+    }
+
+    #[test]
+    fn spellings_of_numbers() {
+        let of = |value| spellings(&value).unwrap_or_default();
+        let text = |text: &str| of(Value::Str(text.to_owned()));
+        assert_eq!(of(Value::Int(9)), ["9", "9.0", "9"]);
+        let digits = format!("1{}", "0".repeat(22));
+        let long = ["1e+22".to_owned(), format!("{digits}.0"), digits];
+        assert_eq!(of(Value::Float(1e22)), long);
+        assert_eq!(of(Value::Float(-0.0)), ["-0.0", "0.0", "0"]);
+        assert_eq!(of(Value::Float(2.5e-7)), ["2.5e-07"]);
+        assert_eq!(of(Value::Bool(true)), ["True", "1.0", "1"]);
+        assert_eq!(text("1e3"), ["1e3", "1000.0", "1000"]);
+        assert_eq!(text(" +1_0 "), [" +1_0 ", "10.0", "10"]);
+        for word in ["1__0", "_1", "1_", "1_.5", "nan", "-inf", "x", "1.5"] {
+            assert_eq!(text(word), [word]);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::dialect::Dialect;
 use super::infer::Words;
-use super::missing::Missing;
+use super::missing::{Missing, spellings};
 use crate::error::{ReadError, Result};
 use crate::options::{Options, Value};
 use crate::text::encoding::{self, Encoding, OnError};
@@ -160,11 +160,11 @@ fn words(options: &mut Options) -> Result<Words> {
         None | Some(Value::None) => Vec::new(),
         Some(Value::List(items)) => items
             .iter()
-            .map(missing_word)
+            .map(spellings)
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| ReadError::request("na_values must be a list of str or numbers"))?
             .concat(),
-        Some(value) => missing_word(&value).ok_or_else(|| unsupported("na_values", &value))?,
+        Some(value) => spellings(&value).ok_or_else(|| unsupported("na_values", &value))?,
     };
     let keep_defaults = options.take_bool("keep_default_na")?.unwrap_or(true);
     let filter = options.take_bool("na_filter")?.unwrap_or(true);
@@ -173,18 +173,6 @@ fn words(options: &mut Options) -> Result<Words> {
         yes: options.take_strings("true_values")?.unwrap_or_default(),
         no: options.take_strings("false_values")?.unwrap_or_default(),
     })
-}
-
-fn missing_word(value: &Value) -> Option<Vec<String>> {
-    match value {
-        Value::Str(text) => Some(vec![text.clone()]),
-        Value::Int(value) => Some(vec![format!("{value}.0"), value.to_string()]),
-        Value::Float(value) if value.fract() == 0.0 => {
-            Some(vec![format!("{value:.1}"), format!("{value:.0}")])
-        }
-        Value::Float(value) => Some(vec![value.to_string()]),
-        _ => None,
-    }
 }
 
 fn names(options: &mut Options) -> Result<Option<Vec<String>>> {
