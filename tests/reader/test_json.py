@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import gzip
 import json
+import lzma
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 import fast_axolotl
 from fast_axolotl.streaming import DamagedFileError, ReaderError, SchemaError
 
-from .by_builder import Apart
+from .by_builder import Apart, before_error
 
 pytestmark = pytest.mark.skipif(
     not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension"
@@ -425,6 +426,113 @@ def test_a_field(tmp_path: Path, content: str) -> None:
     found = read(path, field="data")
     assert types(found) == types(expected)
     assert repr(found.to_pylist()) == repr(expected.to_pylist())
+
+
+@settings(max_examples=100, suppress_health_check=HERE)
+@given(data=st.data())
+def test_a_damaged_field(tmp_path: Path, data: st.DataObject) -> None:
+    """What is wrong anywhere in the file is an error, though the rows before it are sound."""
+    before = '{"i": {"d": [1, -2.5e1, true]}, '
+    text = before + '"d": [{"a": 1}, {"a": 2}], "x": "\\u00e9\\n}", "y": [null]}'
+    at = data.draw(st.integers(0, len(text) - 1))
+    other = data.draw(st.sampled_from(["", " ", "x", '"', "}", "]", ",", "{", "1", "\\", ":"]))
+    content = text[:at] + other + text[at + data.draw(st.integers(0, 1)) :]
+    path = written(tmp_path, content)
+    try:
+        expected = APART.theirs_json(path, field="d")
+    except Exception:
+        with pytest.raises((ValueError, NotImplementedError)):
+            read(path, field="d")
+        return
+    try:
+        found = read(path, field="d")
+    except (ReaderError, NotImplementedError):
+        assert truth(content) is None  # ujson takes more than JSON is
+        return
+    assert found.to_pylist() == expected.to_pylist()
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        '{"d":[{"a":1}]}\n{"d":[{"a":2}]}\n',
+        '{"d":[{"a":1}],"x":',
+        '{"d":[{"a":1}]} x',
+        '{"d":[{"a":1}],"x":"\\q"}',
+        b'{"d":[{"a":1}],"x":"caf\xe9"}',
+        '{"d":[{"a":1}],"d":[{"a":2}]}',
+    ],
+)
+def test_damage_behind_a_field(tmp_path: Path, around: "str | bytes") -> None:
+    seen, error = before_error(written(tmp_path, around), field="d")
+    assert [row for batch in seen for row in batch.to_pylist()] == [{"a": 1}]
+    assert isinstance(error, DamagedFileError)
+    assert error.byte is not None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1e300", "1e19", "9.5e18", "18446744073709551615", "9223372036854775808", "2.0", "-1e18"],
+)
+@pytest.mark.parametrize("infer", ["first", "full"])
+def test_big_numbers_in_a_field(tmp_path: Path, value: str, infer: str) -> None:
+    path = written(tmp_path, f'{{"d": [{{"a": {value}}}, {{"a": 1}}]}}')
+    expected = APART.theirs_json(path, field="d")
+    found = read(path, field="d", infer=infer)
+    assert types(found) == types(expected)
+    assert repr(found.to_pylist()) == repr(expected.to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ('{"a": 1.0}\n{"a": 1e2}', "uint64"),
+        ('{"a": true}\n{"a": false}', "uint64"),
+        ('{"a": "7"}', "uint64"),
+        ('{"a": "2024-01-02T03:04:05"}', "date64"),
+    ],
+)
+def test_values_of_other_types(tmp_path: Path, content: str, kind: str) -> None:
+    features = datasets.Features({"a": datasets.Value(kind)})
+    path = written(tmp_path, content)
+    expected = APART.theirs_json(path, features=features)
+    assert plain(read(path, features=features)) == plain(expected)
+
+
+def test_no_time_of_a_day(tmp_path: Path) -> None:
+    features = datasets.Features({"a": datasets.Value("time64[us]")})
+    with pytest.raises(SchemaError, match="-1 is no time of a day"):
+        read(written(tmp_path, '{"a": -1}'), features=features)
+
+
+def test_labels(tmp_path: Path) -> None:
+    label = datasets.ClassLabel(names=["x", "y", "1"])
+    features = datasets.Features({"a": label, "b": datasets.List(label)})
+    path = written(tmp_path, '{"a": "x", "b": ["y"]}\n{"a": "1", "b": []}\n')
+    expected = APART.theirs_json(path, features=features)
+    found = read(path, features=features)
+    assert types(found) == types(expected)
+    assert found.to_pylist() == expected.to_pylist()
+    with pytest.raises(SchemaError, match="label z"):
+        read(written(tmp_path, '{"a": "z", "b": []}'), features=features)
+
+
+def test_json_values_that_no_float_holds(tmp_path: Path) -> None:
+    features = datasets.Features({"a": datasets.Json()})
+    path = written(tmp_path, '{"a": 1e400}\n{"a": [1, -1e400]}\n{"a": "x"}')
+    assert plain(read(path, features=features)) == plain(APART.theirs_json(path, features=features))
+
+
+def test_utf_16_without_a_mark(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"a": 1}\n'.encode("utf-16-le"))
+    expected = APART.theirs_json(path, encoding="utf-16")
+    assert read(path, encoding="utf-16").to_pylist() == expected.to_pylist()
+
+
+def test_a_field_of_columns_in_xz(tmp_path: Path) -> None:
+    path = tmp_path / "a.json.xz"
+    path.write_bytes(lzma.compress(b'{"data": {"a": [1, 2]}}'))
+    assert read(path, field="data").to_pylist() == [{"a": 1}, {"a": 2}]
 
 
 def test_a_field_of_columns_in_gzip(tmp_path: Path) -> None:

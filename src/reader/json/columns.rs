@@ -13,7 +13,7 @@ use arrow_buffer::{
 };
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, TimeUnit};
 
-use super::cursor::{Cursor, Number, Text};
+use super::cursor::{Cursor, Number, Text, whole_int64};
 use super::fault::{Fault, FaultCause, Parsed};
 use super::shape::is_json_field;
 use super::{jsontext, timestamp};
@@ -419,16 +419,9 @@ impl Column {
             }
             (Values::Int(values), Some(b'-' | b'0'..=b'9')) => {
                 let Number::Float = cursor.number()? else { return Ok(false) };
-                let value = cursor.float(start)?;
-                // 2^63 is the first that does not fit.
-                let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0)
-                    .contains(&value)
-                    && value.fract() == 0.0;
-                if !fits {
-                    return Ok(false);
-                }
+                let Some(value) = whole_int64(cursor.float(start)?) else { return Ok(false) };
                 self.nulls.append_non_null();
-                values.push(value as i64);
+                values.push(value);
             }
             (Values::Int(_) | Values::Float(_) | Values::Bool(_), Some(b'"')) => {
                 let Text::Plain(text) = cursor.plain_string()? else { return Ok(false) };
@@ -570,13 +563,11 @@ fn append_ints(values: &mut Vec<i64>, cursor: &mut Cursor<'_>) -> Parsed<bool> {
 /// The integer that a number with a point or an exponent is, as in `1e3`: `datasets` casts it.
 #[cold]
 fn whole(cursor: &Cursor<'_>, start: usize) -> Option<i64> {
-    const LIMIT: f64 = 9_223_372_036_854_775_808.0; // 2^63
     let text = cursor.bytes.get(start..cursor.at)?;
     let value = cursor.float(start).ok()?;
     // Digits alone are an integer beyond 64 bits.
     let is_float = text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
-    let fits = is_float && value.trunc() == value && (-LIMIT..LIMIT).contains(&value);
-    fits.then_some(value as i64)
+    whole_int64(value).filter(|_| is_float)
 }
 
 /// Where the value ends that starts at `start`, if its key comes again in the same object, and the last

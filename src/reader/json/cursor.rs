@@ -49,6 +49,13 @@ impl NonFinite {
     }
 }
 
+/// The integer that a float is, if an int64 holds it.
+pub fn whole_int64(value: f64) -> Option<i64> {
+    // 2^63 is the first that does not fit.
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    (value.fract() == 0.0 && (-LIMIT..LIMIT).contains(&value)).then_some(value as i64)
+}
+
 /// The content of a string: where it lies when no escape is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text<'a> {

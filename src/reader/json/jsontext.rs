@@ -80,6 +80,8 @@ fn encode_value(
             match cursor.number()? {
                 Number::NonFinite(_) => out.extend_from_slice(NULL),
                 Number::Int(0) => out.push(b'0'),
+                // To ujson, one that no float holds is infinite.
+                Number::Float if cursor.float(start).is_err() => out.extend_from_slice(NULL),
                 _ => out.extend_from_slice(&cursor.bytes[start..cursor.at]),
             }
             Ok(())

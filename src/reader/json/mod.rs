@@ -90,7 +90,10 @@ impl Json {
         let input = file.input(&scan.progress)?;
         let input = input.map(|input| encoding::transcode(input, self.encoding, self.on_error));
         Ok(match &self.field {
-            Some(name) => input.map(|input| Box::new(FieldReader::new(input, name))),
+            Some(name) => {
+                let strict = self.on_error == OnError::Strict;
+                input.map(|input| Box::new(FieldReader::new(input, name, strict)))
+            }
             None => input,
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
 
-use super::cursor::{Cursor, MAX_DEPTH, Number, Text};
+use super::cursor::{Cursor, MAX_DEPTH, Number, Text, whole_int64};
 use super::fault::{Fault, FaultCause, Parsed};
 use super::split::Layout;
 use super::timestamp;
@@ -21,6 +21,8 @@ pub struct Shape {
     floats: bool,
     fractions: bool,
     non_finite: bool,
+    /// An integer beyond those of an int64.
+    beyond: bool,
     /// An integer beyond 64 bits, which ujson refuses.
     huge: bool,
     times: bool,
@@ -92,7 +94,10 @@ impl Shape {
         match cursor.number()? {
             Number::Int(_) => self.ints = true,
             Number::Float => {
-                self.fractions |= cursor.float(start)?.fract() != 0.0;
+                let value = cursor.float(start)?;
+                // One that no int64 holds makes no integers of a column either.
+                self.fractions |= whole_int64(value).is_none();
+                self.beyond |= is_int(&cursor.bytes[start..cursor.at]);
                 self.floats = true;
                 self.huge |= is_huge(&cursor.bytes[start..cursor.at]);
             }
@@ -148,6 +153,7 @@ impl Shape {
         self.floats |= later.floats;
         self.fractions |= later.fractions;
         self.non_finite |= later.non_finite;
+        self.beyond |= later.beyond;
         self.huge |= later.huge;
         self.times |= later.times;
         self.strings |= later.strings;
@@ -358,9 +364,12 @@ fn is_date_name(name: &str) -> bool {
         || matches!(name.as_str(), "modified" | "date" | "datetime")
 }
 
+fn is_int(text: &[u8]) -> bool {
+    !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
+}
+
 fn is_huge(text: &[u8]) -> bool {
-    let is_int = !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
-    is_int && str::from_utf8(text).is_ok_and(|text| text.parse::<u64>().is_err())
+    is_int(text) && str::from_utf8(text).is_ok_and(|text| text.parse::<u64>().is_err())
 }
 
 const EXTENSION_NAME: &str = "ARROW:extension:name";
@@ -445,12 +454,14 @@ impl Rows {
     }
 
     /// Whether pandas, where `datasets` reads through it, makes something else of these rows than their
-    /// columns: dates of columns with such names, columns of lists or of an object.
+    /// columns: dates of columns with such names, unsigned integers, columns of lists or of an object.
     pub fn needs_pandas(&self, layout: Layout) -> bool {
         let columns = &self.columns.fields;
         match layout {
             Layout::Lines | Layout::Objects => true,
-            Layout::Array => columns.iter().any(|(key, _)| is_date_name(&key.name)),
+            Layout::Array => {
+                columns.iter().any(|(key, shape)| is_date_name(&key.name) || shape.beyond)
+            }
             Layout::Values => columns.iter().any(|(_, shape)| shape.list.is_some()),
         }
     }
