@@ -1,6 +1,9 @@
 """What `datasets` makes of files: its builders, driven as it drives them, without its cache."""
 
+import bz2
+import io
 import multiprocessing
+import zipfile
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -81,6 +84,15 @@ def same(ours: pa.Table, expected: pa.Table) -> None:
     assert ours.schema.names == expected.schema.names
     assert [str(kind) for kind in ours.schema.types] == [str(k) for k in expected.schema.types]
     assert repr(ours.to_pydict()) == repr(expected.to_pydict())
+
+
+def unknown_compressions(data: bytes) -> dict[str, bytes]:
+    """Return what the reader does not decompress, by name."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("x", data)
+    lz4 = b"\x04\x22\x4d\x18\x60\x40\x82\0\0\0\0"  # an empty frame
+    return {"bzip2": bz2.compress(data), "zip": archive.getvalue(), "lz4": lz4}
 
 
 def before_error(path: Path, **options: Any) -> tuple[list[pa.RecordBatch], ReaderError]:

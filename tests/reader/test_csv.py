@@ -1,6 +1,7 @@
 """CSV and TSV: the rows and types of `datasets`, that is of pandas."""
 
 import gzip
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fast_axolotl
-from fast_axolotl.streaming import ReaderError, SchemaError
+from fast_axolotl.streaming import DamagedFileError, ReaderError, SchemaError
 
-from .by_builder import PANDAS_2, before_error, same, theirs
+from .by_builder import PANDAS_2, before_error, same, theirs, unknown_compressions
 
 pytestmark = pytest.mark.skipif(
     PANDAS_2, reason="the types are those of pandas 3, which CPython 3.10 can't have"
@@ -161,6 +162,13 @@ def test_random_characters(tmp_path: Path, pieces: list[str]) -> None:
         ("z\n\na,b\n1,2\n", {"header": 1}),
         ("z\n\na,b\n1,2\n", {"skiprows": 2}),
         ('"z\nq"\na,b\n1,2\n', {"skiprows": 1}),
+        # What is skipped is a line, whatever it would be as a row.
+        ("#z\na,b\n1,2\n3,4\n", {"comment": "#", "skiprows": 1}),
+        ("z\n#z\na,b\n#\n1,2\n", {"comment": "#", "skiprows": 2}),
+        ("x\\\na,b\n1,2\n", {"escapechar": "\\", "skiprows": 1}),
+        ("\ra,b\r1,2\r3,4\r", {"skiprows": 1}),
+        ('"x"y"z\nq",2\n3,4\n', {"skiprows": 1}),
+        ("x;a,b;1,2;", {"lineterminator": ";", "skiprows": 1}),
         ("a,b\n1,2\n3,4\n5,6\n", {"nrows": 2}),
         ("a,b\n1,2\n3,4,5\n", {"usecols": ["b"]}),
         ("a,b,c\n1,2,3\n", {"usecols": [2, 0]}),
@@ -174,6 +182,24 @@ def test_random_characters(tmp_path: Path, pieces: list[str]) -> None:
         ("a,b\n-,NA\n1,x\n", {"na_values": ["-"], "keep_default_na": False}),
         ("a,b\n99,1\n99.0,2\n3,4\n", {"na_values": [99]}),
         ("a,b\n99,1\n99.0,2\n3.5,4\n", {"na_values": "99"}),
+        # A number stands for its spellings with a point and without.
+        ("a\nx\n1\n1.0\n", {"na_values": ["1"]}),
+        ("a\n2\n1\n", {"na_values": ["1.0"]}),
+        ("a,b\n1000,x\n1e3,1000\n2.5,1e3\n", {"na_values": ["1e3"]}),
+        ("a,b\n7,x\n007,7\n7.0,007\n", {"na_values": ["007"]}),
+        ("a,b\n1,x\n+1,1\n2.5, 1\n", {"na_values": ["+1"]}),
+        ("a,b\n1,x\n2.5,1\n3, 1\n", {"na_values": [" 1"]}),
+        ("a,b\n10,x\n1_0,10\n2.5,1_0\n", {"na_values": ["1_0"]}),
+        ("a,b\n0,x\n1.5,-0\n-0,0.0\n", {"na_values": ["-0"]}),
+        ("a\n-0\n1\n", {"na_values": [0]}),
+        ("a\n-0\n1.5\n", {"na_values": [0]}),
+        ("a,b\n1e22,x\n1.5,10000000000000000000000\n2,1e+22\n", {"na_values": [1e22]}),
+        ("a,b\n1e22,x\n1.5,10000000000000000000000\n2,1e22\n", {"na_values": ["1e22"]}),
+        ("a,b,c\n1,x,True\n2.5,1,x\n3,True,x\n", {"na_values": [True]}),
+        ("a,b\ninf,x\n2.5,inf\n", {"na_values": ["inf", "0.1", 2.5e-7]}),
+        # What is missing is no bool.
+        ("a,b\nNone,1\nTrue,2\n", {"false_values": ["None"]}),
+        ("a,b\nNA,1\nFalse,2\n", {"true_values": ["NA"]}),
         ("a,b\n1,\n\n3,2\n", {"skip_blank_lines": False}),
         ("a,b;1,2;3,4;", {"lineterminator": ";"}),
         (b"a,b\n1,caf\xe9\n", {"encoding": "latin-1"}),
@@ -185,6 +211,7 @@ def test_random_characters(tmp_path: Path, pieces: list[str]) -> None:
         ('a,b\n"1,000",2\n', {"thousands": ","}),
         ("z\na,b\n1,2\n3,4\n", {"skiprows": [0, 2]}),
         ("a b\n1  2\n", {"sep": r"\s+"}),
+        ("a,b,c\n1,2\n3,4\n", {"names": ["x", "y"], "header": 0}),
         ("a,b\nx,2,3\ny,5,6\n", {}),
         ("a,b\n1,2,3\n4,5,6\n", {}),
         ("a,b\nx,2\ny,5\n", {"index_col": "a"}),
@@ -206,6 +233,11 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 def test_tabs_without_being_told(tmp_path: Path) -> None:
     path = written(tmp_path, "a\tb\n1\tx,y\n", "x.tsv")
     same(ours(path), theirs("csv", path, sep="\t"))
+
+
+def test_a_size_below_zero(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"chunksize must be .* not negative, not -1"):
+        ours(written(tmp_path, "a\n1\n"), chunksize=-1)
 
 
 def test_a_misspelt_option_is_refused(tmp_path: Path) -> None:
@@ -250,6 +282,26 @@ def test_compressed(tmp_path: Path) -> None:
     same(ours(written(tmp_path, gzip.compress(BIG.encode()), "x.csv.gz")), expected)
     zstd = zstandard.ZstdCompressor().compress(BIG.encode())
     same(ours(written(tmp_path, zstd, "y.csv")), expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("a;b\n1,5;я\n2,5;y\n", {"sep": ";", "decimal": ","}),
+        ("a,b\n1,я\n", {"encoding": "koi8-r"}),
+        ("a,b\n1,я\n", {}),
+    ],
+)
+def test_compressed_whoever_reads_it(tmp_path: Path, content: str, options: dict[str, Any]) -> None:
+    data = content.encode(options.get("encoding", "utf-8"))
+    expected = theirs("csv", written(tmp_path, data), **options)
+    zstd = zstandard.ZstdCompressor().compress
+    for compress in (gzip.compress, zstd, lzma.compress):
+        same(ours(written(tmp_path, compress(data), "x"), format="csv", **options), expected)
+    for name, compressed in unknown_compressions(data).items():
+        path = written(tmp_path, compressed, f"x.csv.{name}")
+        with pytest.raises(DamagedFileError, match=f"compressed with {name}, which is not"):
+            ours(path, **options)
 
 
 def test_columns(tmp_path: Path) -> None:
@@ -324,6 +376,45 @@ class TestTypes:
         features = datasets.Features({"a": datasets.Value("string")})
         assert ours(path, features=features).to_pydict() == {"a": ["1", "3"]}
 
+    @pytest.mark.parametrize("kind", ["int64", "uint8", "float32", "bool"])
+    def test_bools_and_numbers(self, tmp_path: Path, kind: str) -> None:
+        features = datasets.Features({"a": datasets.Value(kind)})
+        for content in ("a\nTrue\nfalse\n", "a\n1\n0\n"):
+            check(tmp_path, content, features=features)
+        late = "a\n1\n2\n"
+        if kind == "bool":
+            with pytest.raises(SchemaError, match=r'row 1.*int64 "2"'):
+                ours(written(tmp_path, late), features=features)
+
+    def test_no_list_is_made_of_a_text(self, tmp_path: Path) -> None:
+        features = datasets.Features({"a": datasets.List(datasets.Value("int64"))})
+        with pytest.raises(SchemaError, match=r"line 2.*List"):
+            ours(written(tmp_path, "a\n1\n"), features=features)
+        check(tmp_path, "a\nNA\n", features=features)
+
+    @pytest.mark.parametrize("content", ["a\nx\ny\n", "a\n1\n", "a\n1\nx\n", "a\n0\n2\n"])
+    def test_labels(self, tmp_path: Path, content: str) -> None:
+        features = datasets.Features({"a": datasets.ClassLabel(names=["x", "y", "1"])})
+        check(tmp_path, content, features=features)
+        for bad in ("300", "z"):
+            with pytest.raises(SchemaError, match=f"label {bad}"):
+                ours(written(tmp_path, f"a\nx\n{bad}\n"), features=features)
+
+    def test_a_late_contradiction_that_pandas_meets(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "a;b\n" + "1,5;2\n" * 6 + "zz;3\n1,5;2\n")
+        options: dict[str, Any] = {"sep": ";", "decimal": ",", "chunksize": 4}
+        seen, error = before_error(path, **options)
+        assert sum(batch.num_rows for batch in seen) == 4
+        assert isinstance(error, SchemaError)
+        assert (error.row, error.column) == (4, "a")
+        for piece in ("rows 4 to 7", "double", "string", "schema="):
+            assert piece in str(error)
+        with pytest.raises(NotImplementedError, match="schema="):
+            ours(path, infer="full", **options)
+        schema = pa.schema({"a": pa.float64(), "b": pa.int64()})
+        with pytest.raises(SchemaError, match="float"):
+            ours(path, schema=schema, **options)
+
 
 class TestDamage:
     def damaged(self, path: Path, **options: Any) -> tuple[int, str]:
@@ -365,6 +456,10 @@ class TestDamage:
         found = pa.Table.from_batches(seen)
         assert found.num_rows > 10_000
         assert found.to_pydict() == table.slice(0, found.num_rows).to_pydict()
+
+    def test_utf_16_without_a_mark(self, tmp_path: Path) -> None:
+        _, message = self.damaged(written(tmp_path, b"a\0\n\x001\0\n\0"), encoding="utf-16")
+        assert "utf-16-le" in message
 
     def test_empty(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="empty"):

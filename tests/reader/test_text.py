@@ -1,6 +1,7 @@
 """Text files: the rows of `datasets`, which are those of Python's text files."""
 
 import gzip
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fast_axolotl
-from fast_axolotl.streaming import DamagedFileError, TooLargeError
+from fast_axolotl.streaming import DamagedFileError, SchemaError, TooLargeError
 
-from .by_builder import before_error, same, theirs
+from .by_builder import before_error, same, theirs, unknown_compressions
 
 
 def ours(path: Path, **options: Any) -> pa.Table:
@@ -24,6 +25,9 @@ def written(folder: Path, content: "bytes | str", name: str = "x.txt") -> Path:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+LABELS = datasets.Features({"text": datasets.ClassLabel(names=["x", "y"])})
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,8 @@ def written(folder: Path, content: "bytes | str", name: str = "x.txt") -> Path:
         # These are decoded by Python itself.
         ("日本\nb\n".encode("shift-jis"), {"encoding": "shift-jis"}),
         (b"ok\ncaf\xe9\n", {"encoding_errors": "backslashreplace"}),
+        # These are made by `datasets`.
+        ("x\ny\nx\n", {"features": LABELS}),
     ],
 )
 def test_the_rows_of_datasets(
@@ -148,7 +154,32 @@ class TestDamage:
         assert rows == LINES.split("\r\n")[: len(rows)]
 
     def test_empty(self, tmp_path: Path) -> None:
-        assert ours(written(tmp_path, "")).num_rows == 0
+        path = written(tmp_path, "")
+        for options in ({}, {"encoding": "koi8-r"}, {"encoding": "utf-16"}):
+            assert ours(path, **options).to_pydict() == {"text": []}
+
+    def test_utf_16_without_a_mark(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "a\n".encode("utf-16-le"))
+        with pytest.raises(UnicodeError, match="BOM"):
+            theirs("text", path, encoding="utf-16")
+        with pytest.raises(DamagedFileError, match="without a mark"):
+            ours(path, encoding="utf-16")
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "koi8-r"])
+    def test_compressions(self, tmp_path: Path, encoding: str) -> None:
+        data = "я\nb\n".encode(encoding)
+        xz = written(tmp_path, lzma.compress(data), "x.txt.xz")
+        assert ours(xz, encoding=encoding).to_pydict() == {"text": ["я", "b"]}
+        for name, compressed in unknown_compressions(data).items():
+            path = written(tmp_path, compressed, f"x.txt.{name}")
+            for format_ in ("text", None):
+                with pytest.raises(DamagedFileError, match=f"{name}, which is not supported"):
+                    ours(path, format=format_, encoding=encoding)
+
+    def test_labels(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "x\nz\n")
+        with pytest.raises(SchemaError, match="label z"):
+            ours(path, features=LABELS)
 
     def test_an_endless_line(self, tmp_path: Path) -> None:
         path = tmp_path / "x.txt.gz"
