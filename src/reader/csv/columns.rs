@@ -147,8 +147,9 @@ fn push(builder: &mut Builder, text: &str, literal: bool, words: &Words, given: 
         return texts.append(text).is_ok();
     }
     // What is missing is no bool, though `false_values` has it.
-    let may_be_missing =
-        bytes.is_empty() || !words.missing.only_words() || matches!(builder, Builder::Bool(_));
+    let may_be_missing = bytes.is_empty()
+        || !words.missing.only_words()
+        || (matches!(builder, Builder::Bool(_)) && words.has_bools());
     if may_be_missing && words.missing.is_missing(bytes) {
         builder.push_missing();
         return true;

@@ -57,6 +57,8 @@ pub(super) struct Guess {
     text: bool,
     /// There was a value that isn't missing.
     told: bool,
+    /// There was an integer that is missing by its value and not by its text.
+    missing_by_value: bool,
 }
 
 impl Default for Guess {
@@ -74,6 +76,7 @@ impl Default for Guess {
             big_ints: true,
             text: false,
             told: false,
+            missing_by_value: false,
         }
     }
 }
@@ -96,6 +99,13 @@ pub(super) struct Words {
     pub missing: Missing,
     pub yes: Vec<String>,
     pub no: Vec<String>,
+}
+
+impl Words {
+    /// Whether there are bools beyond `true` and `false`.
+    pub fn has_bools(&self) -> bool {
+        !self.yes.is_empty() || !self.no.is_empty()
+    }
 }
 
 impl Guess {
@@ -122,8 +132,9 @@ impl Guess {
         let negative = text.iter().find(|byte| !numbers::is_space(**byte)) == Some(&b'-');
         self.minus |= negative;
         match int {
-            Ok(_) => {
+            Ok(value) => {
                 self.bools = false;
+                self.missing_by_value |= words.missing.is_missing_number(value as f64);
                 return;
             }
             Err(reason) => {
@@ -163,6 +174,7 @@ impl Guess {
         self.over_i64 |= later.over_i64;
         self.missing |= later.missing;
         self.told |= later.told;
+        self.missing_by_value |= later.missing_by_value;
         self.floats &= later.floats;
         self.whole &= later.whole;
         self.bools &= later.bools;
@@ -211,6 +223,12 @@ impl Guess {
     /// Python ints, that Arrow has no type for: as text nothing is lost.
     fn big_int(&self) -> Kind {
         if self.big_ints { Kind::Text } else { Kind::LiteralText }
+    }
+
+    /// Whether only pandas knows what is missing: in a column of integers, that becomes one of floats for
+    /// what is missing, it looks at texts alone.
+    pub fn needs_pandas(&self) -> bool {
+        self.missing_by_value && self.missing && self.int.is_none()
     }
 
     /// The type for all rows where the first ones are of the type `first`: that one as long as it can hold
@@ -358,7 +376,10 @@ mod tests {
     use super::*;
 
     fn guess(texts: &[&str]) -> Guess {
-        let words = Words { missing: Missing::new(&[], true, true), ..Words::default() };
+        let words = Words {
+            missing: Missing::new(&[], true, true).unwrap_or_default(),
+            ..Words::default()
+        };
         let mut guess = Guess::default();
         texts.iter().for_each(|text| guess.see(text.as_bytes(), &words));
         guess

@@ -22,15 +22,16 @@ pub(super) struct Missing {
 }
 
 impl Missing {
-    /// `own`: texts, from [`spellings`].
-    pub fn new(own: &[String], keep_defaults: bool, filter: bool) -> Self {
-        let numbers = own.iter().filter_map(|text| float(text)).filter(|value| !value.is_nan());
-        Missing {
+    /// `own`: what `na_values` has.
+    pub fn new(own: &[Value], keep_defaults: bool, filter: bool) -> Option<Self> {
+        let texts: Vec<_> = own.iter().map(spellings).collect::<Option<Vec<_>>>()?.concat();
+        let numbers = texts.iter().filter_map(|text| float(text));
+        Some(Missing {
             off: !filter,
             defaults: keep_defaults,
-            numbers: numbers.collect(),
-            own: own.iter().map(|text| text.as_bytes().into()).collect(),
-        }
+            numbers: numbers.filter(|value| !value.is_nan()).collect(),
+            own: texts.iter().map(|text| text.as_bytes().into()).collect(),
+        })
     }
 
     /// A number can't be missing by its text: it may be parsed first.
@@ -53,7 +54,7 @@ impl Missing {
 
 /// The texts that one of the `na_values` stands for, as pandas finds them: that of a whole number is
 /// missing with a point and without. `None` where it is no text and no number.
-pub(super) fn spellings(value: &Value) -> Option<Vec<String>> {
+fn spellings(value: &Value) -> Option<Vec<String>> {
     let (text, number) = match value {
         Value::Str(text) => (text.clone(), float(text)),
         Value::Int(value) => (value.to_string(), Some(*value as f64)),
@@ -65,11 +66,19 @@ pub(super) fn spellings(value: &Value) -> Option<Vec<String>> {
         Value::Bytes(_) | Value::List(_) | Value::Map(_) => return None,
     };
     let mut texts = vec![text];
-    if let Some(whole) = number.filter(|value| value.fract() == 0.0) {
-        // Of a minus before a zero nothing is left.
-        let digits = format!("{:.0}", whole + 0.0);
-        texts.push(format!("{digits}.0"));
-        texts.push(digits);
+    // Of a minus before a zero nothing is left.
+    let digits = |value: f64| format!("{:.0}", value.trunc() + 0.0);
+    if let Some(number) = number.filter(|value| value.is_finite()) {
+        if number.fract() == 0.0 {
+            texts.push(format!("{}.0", digits(number)));
+            texts.push(digits(number));
+        } else {
+            texts.push(float_text(number));
+            // pandas takes the whole part of a float for another spelling of it.
+            if matches!(value, Value::Float(_)) {
+                texts.push(digits(number));
+            }
+        }
     }
     Some(texts)
 }
@@ -118,15 +127,20 @@ fn is_default(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn missing(own: &[&str], keep_defaults: bool, filter: bool) -> Missing {
+        let own: Vec<_> = own.iter().map(|text| Value::Str((*text).to_owned())).collect();
+        Missing::new(&own, keep_defaults, filter).unwrap_or_default()
+    }
+
     #[test]
     fn defaults() {
-        let missing = Missing::new(&[], true, true);
-        assert!(DEFAULT.iter().all(|word| missing.is_missing(word.as_bytes())));
+        let missing_words = missing(&[], true, true);
+        assert!(DEFAULT.iter().all(|word| missing_words.is_missing(word.as_bytes())));
         for word in ["-", "?", "none", "Null", "NAN", "nan ", "N", "1", "#N/A N/A ", "na"] {
-            assert!(!missing.is_missing(word.as_bytes()), "{word}");
+            assert!(!missing_words.is_missing(word.as_bytes()), "{word}");
         }
-        assert!(!Missing::new(&[], true, false).is_missing(b""));
-        assert!(!Missing::new(&[], false, true).is_missing(b"NA"));
+        assert!(!missing(&[], true, false).is_missing(b""));
+        assert!(!missing(&[], false, true).is_missing(b"NA"));
     }
 
     #[test]
@@ -138,19 +152,26 @@ mod tests {
         let long = ["1e+22".to_owned(), format!("{digits}.0"), digits];
         assert_eq!(of(Value::Float(1e22)), long);
         assert_eq!(of(Value::Float(-0.0)), ["-0.0", "0.0", "0"]);
-        assert_eq!(of(Value::Float(2.5e-7)), ["2.5e-07"]);
+        assert_eq!(of(Value::Float(2.5e-7)), ["2.5e-07", "2.5e-07", "0"]);
+        assert_eq!(of(Value::Float(f64::NAN)), ["nan"]);
         assert_eq!(of(Value::Bool(true)), ["True", "1.0", "1"]);
         assert_eq!(text("1e3"), ["1e3", "1000.0", "1000"]);
+        assert_eq!(text("2.50"), ["2.50", "2.5"]);
         assert_eq!(text(" +1_0 "), [" +1_0 ", "10.0", "10"]);
-        for word in ["1__0", "_1", "1_", "1_.5", "nan", "-inf", "x", "1.5"] {
+        for word in ["1__0", "_1", "1_", "1_.5", "nan", "-inf", "x"] {
             assert_eq!(text(word), [word]);
         }
     }
 
     #[test]
     fn own_words() {
-        let missing = Missing::new(&["-".into(), "99".into()], false, true);
+        let missing = missing(&["-", "99"], false, true);
         assert!(missing.is_missing(b"-") && missing.is_missing(b"99") && !missing.is_missing(b""));
         assert!(missing.is_missing_number(99.0) && !missing.is_missing_number(98.0));
+        let float = Missing::new(&[Value::Float(1.5)], true, true).unwrap_or_default();
+        assert!(
+            float.is_missing_number(1.0) && float.is_missing(b"1") && !float.is_missing(b"1.0")
+        );
+        assert!(Missing::new(&[Value::Bytes(Vec::new())], true, true).is_none());
     }
 }

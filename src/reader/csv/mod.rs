@@ -187,6 +187,10 @@ impl Csv {
                 ahead.more(missing.clamp(256 << 10, head::MOST));
             }
         }
+        if used.iter().filter_map(|index| look.guesses.get(*index)).any(Guess::needs_pandas) {
+            let message = "integers that are missing by some of their spellings";
+            return Err(ReadError::unsupported(message).in_file(file.path()));
+        }
         let kinds = used.iter().filter_map(|index| {
             let guess = look.guesses.get(*index)?;
             Some((prelude.names.get(*index)?.clone(), guess.kind()))

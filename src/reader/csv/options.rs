@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::dialect::Dialect;
 use super::infer::Words;
-use super::missing::{Missing, spellings};
+use super::missing::Missing;
 use crate::error::{ReadError, Result};
 use crate::options::{Options, Value};
 use crate::text::encoding::{self, Encoding, OnError};
@@ -158,18 +158,18 @@ fn dialect(options: &mut Options, separator: u8) -> Result<Dialect> {
 fn words(options: &mut Options) -> Result<Words> {
     let own = match options.take("na_values") {
         None | Some(Value::None) => Vec::new(),
-        Some(Value::List(items)) => items
-            .iter()
-            .map(spellings)
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| ReadError::request("na_values must be a list of str or numbers"))?
-            .concat(),
-        Some(value) => spellings(&value).ok_or_else(|| unsupported("na_values", &value))?,
+        Some(Value::List(items)) => items,
+        Some(value @ (Value::Map(_) | Value::Bytes(_))) => {
+            return Err(unsupported("na_values", &value));
+        }
+        Some(value) => vec![value],
     };
     let keep_defaults = options.take_bool("keep_default_na")?.unwrap_or(true);
     let filter = options.take_bool("na_filter")?.unwrap_or(true);
+    let missing = Missing::new(&own, keep_defaults, filter)
+        .ok_or_else(|| ReadError::request("na_values must be a list of str or numbers"))?;
     Ok(Words {
-        missing: Missing::new(&own, keep_defaults, filter),
+        missing,
         yes: options.take_strings("true_values")?.unwrap_or_default(),
         no: options.take_strings("false_values")?.unwrap_or_default(),
     })
