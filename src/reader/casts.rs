@@ -8,9 +8,13 @@ use arrow_array::types::{
     Date64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
     Time64NanosecondType,
 };
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, Date64Array, UInt64Array, make_array};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Date64Array, Int64Array, StringArray,
+    UInt64Array, make_array, new_null_array,
+};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
+use arrow_select::zip::zip;
 
 const DAY: i64 = 86_400_000;
 
@@ -22,12 +26,26 @@ pub(crate) fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowErr
     if array.data_type() == &DataType::Utf8 && to == &DataType::UInt64 {
         return uint64(array);
     }
-    // Arrow makes a list of one item of it.
-    if array.data_type().is_string() && to.is_nested() && array.null_count() < array.len() {
+    // Arrow makes a list of one item of it, of a missing one too.
+    if array.data_type().is_string() && to.is_nested() {
+        if array.null_count() == array.len() {
+            return Ok(new_null_array(to, array.len()));
+        }
         return Err(ArrowError::CastError(format!("Cannot cast string to {to}")));
     }
     let options = CastOptions { safe: false, ..CastOptions::default() };
-    let cast = cast_with_options(array, to, &options)?;
+    let cast = match since_epoch(array, to) {
+        Some((numbers, texts)) if texts.null_count() == texts.len() => {
+            cast_with_options(&numbers, to, &options)?
+        }
+        Some((numbers, texts)) => {
+            let is_number: BooleanArray =
+                (0..numbers.len()).map(|row| Some(numbers.is_valid(row))).collect();
+            let numbers = cast_with_options(&numbers, to, &options)?;
+            zip(&is_number, &numbers, &cast_with_options(&texts, to, &options)?)?
+        }
+        None => cast_with_options(array, to, &options)?,
+    };
     match cast.as_primitive_opt::<Date64Type>() {
         // Of a time of day, a column of dates keeps nothing.
         Some(dates) => {
@@ -36,6 +54,25 @@ pub(crate) fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowErr
         }
         None => check(&cast).map(|()| cast),
     }
+}
+
+/// Before the digits of an integer that stands for a time, which are no text of one.
+pub(crate) const SINCE_EPOCH: char = '\0';
+
+/// The integers among texts that are times, and the other texts; `None` where there are none.
+fn since_epoch(array: &ArrayRef, to: &DataType) -> Option<(ArrayRef, ArrayRef)> {
+    if !matches!(to, DataType::Timestamp(..) | DataType::Date64 | DataType::Duration(_)) {
+        return None;
+    }
+    let texts = array.as_string_opt::<i32>()?;
+    let number = |text: Option<&str>| text?.strip_prefix(SINCE_EPOCH)?.parse().ok();
+    let numbers: Int64Array = texts.iter().map(number).collect();
+    if numbers.null_count() == numbers.len() {
+        return None;
+    }
+    let others: StringArray =
+        texts.iter().map(|text| text.filter(|_| number(text).is_none())).collect();
+    Some((Arc::new(numbers), Arc::new(others)))
 }
 
 /// Unsigned integers, that JSON writes as `1.0` and `true` too.
@@ -96,7 +133,7 @@ where
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use arrow_array::{Int64Array, StringArray};
+    use arrow_array::types::TimestampMicrosecondType;
 
     use super::*;
 
@@ -115,6 +152,15 @@ mod tests {
         let seconds = DataType::Time32(TimeUnit::Second);
         let numbers = cast_with_options(&numbers, &DataType::Int32, &CastOptions::default());
         assert!(cast(&numbers.unwrap(), &seconds).is_err());
+    }
+
+    #[test]
+    fn times_since_the_epoch() {
+        let to = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let mixed = texts(&["\u{0}5", "1970-01-01T00:00:01", "\u{0}-1"], &to).unwrap();
+        let times = mixed.as_primitive::<TimestampMicrosecondType>();
+        assert_eq!(times.values(), &[5, 1_000_000, -1]);
+        assert!(texts(&["5"], &to).is_err());
     }
 
     #[test]

@@ -490,6 +490,12 @@ def test_big_numbers_in_a_field(tmp_path: Path, value: str, infer: str) -> None:
         ('{"a": true}\n{"a": false}', "uint64"),
         ('{"a": "7"}', "uint64"),
         ('{"a": "2024-01-02T03:04:05"}', "date64"),
+        ('{"a": -1}\n{"a": 100000000000}', "date64"),
+        ('{"a": -1}\n{"a": 5}\n{"a": null}', "timestamp[us]"),
+        ('{"a": "2024-01-02T03:04:05"}\n{"a": null}', "timestamp[us]"),
+        ('{"a": 5}', "timestamp[s]"),
+        ('{"a": 5}', "timestamp[ms, tz=UTC]"),
+        ('{"a": 5}', "duration[s]"),
     ],
 )
 def test_values_of_other_types(tmp_path: Path, content: str, kind: str) -> None:
@@ -497,6 +503,13 @@ def test_values_of_other_types(tmp_path: Path, content: str, kind: str) -> None:
     path = written(tmp_path, content)
     expected = APART.theirs_json(path, features=features)
     assert plain(read(path, features=features)) == plain(expected)
+
+
+@pytest.mark.parametrize("value", ['"123"', "1.5", "true"])
+def test_no_timestamp(tmp_path: Path, value: str) -> None:
+    features = datasets.Features({"a": datasets.Value("timestamp[us]")})
+    with pytest.raises(SchemaError):
+        read(written(tmp_path, f'{{"a": {value}}}'), features=features)
 
 
 def test_no_time_of_a_day(tmp_path: Path) -> None:

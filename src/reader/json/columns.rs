@@ -17,6 +17,7 @@ use super::cursor::{Cursor, Number, Text, whole_int64};
 use super::fault::{Fault, FaultCause, Parsed};
 use super::shape::is_json_field;
 use super::{jsontext, timestamp};
+use crate::casts::SINCE_EPOCH;
 use crate::floats;
 use crate::spare::Spare;
 
@@ -27,6 +28,8 @@ pub struct Column {
     nulls: NullBufferBuilder,
     /// Whether values of other kinds are converted, as far as `datasets` casts them.
     converts: bool,
+    /// Whether an integer is a time since the epoch.
+    epoch: bool,
     /// Of integers: lists of them are long.
     spare: Spare<i64>,
 }
@@ -173,8 +176,17 @@ pub fn natural(data_type: &DataType) -> DataType {
 }
 
 pub fn natural_field(field: &Field) -> Field {
-    field.clone().with_data_type(natural(field.data_type())).with_nullable(true)
+    let natural = field.clone().with_data_type(natural(field.data_type())).with_nullable(true);
+    match field.data_type() {
+        DataType::Timestamp(..) | DataType::Date64 | DataType::Duration(_) => {
+            natural.with_metadata(HashMap::from([(EPOCH.to_owned(), String::new())]))
+        }
+        _ => natural,
+    }
 }
+
+/// Marks a field in which an integer is a time since the epoch.
+const EPOCH: &str = "fast_axolotl.epoch";
 
 impl Column {
     /// An empty column of a natural type.
@@ -196,11 +208,13 @@ impl Column {
             _ if is_json_field(field) => Values::Json(Texts::new()),
             _ => Values::Text(Texts::new()),
         };
-        Self::of(values, converts)
+        let epoch = field.metadata().contains_key(EPOCH);
+        Column { epoch, ..Self::of(values, converts) }
     }
 
     fn of(values: Values, converts: bool) -> Self {
-        Column { values, nulls: NullBufferBuilder::new(0), converts, spare: Spare::default() }
+        let (nulls, spare) = (NullBufferBuilder::new(0), Spare::default());
+        Column { values, nulls, converts, epoch: false, spare }
     }
 
     pub fn len(&self) -> usize {
@@ -410,12 +424,20 @@ impl Column {
             }
             (Values::Text(texts), Some(b'-' | b'0'..=b'9' | b'N' | b'I')) => {
                 let text = match cursor.number()? {
+                    Number::Int(value) if self.epoch => format!("{SINCE_EPOCH}{value}"),
+                    // Nor does `datasets` make a time of a fraction.
+                    _ if self.epoch => return Ok(false),
                     Number::Int(value) => value.to_string(),
                     Number::Float => floats::text(cursor.float(start)?),
                     Number::NonFinite(value) => floats::text(value.value()),
                 };
                 self.nulls.append_non_null();
                 texts.append(text.as_bytes(), cursor.at)?;
+            }
+            (Values::Time(values), Some(b'-' | b'0'..=b'9')) => {
+                let Number::Int(value) = cursor.number()? else { return Ok(false) };
+                self.nulls.append_non_null();
+                values.push(value);
             }
             (Values::Int(values), Some(b'-' | b'0'..=b'9')) => {
                 let Number::Float = cursor.number()? else { return Ok(false) };
