@@ -140,6 +140,8 @@ def _place(seam: Seam, module: ModuleType) -> Patch | None:
         implementation = seam.build(function)
     except Exception as error:
         raise LeftAloneError(f"it can't be built: {type(error).__name__}: {error}") from error
+    # By which a TypeError of its arguments calls it.
+    implementation.__qualname__ = function.__qualname__
     entry = registry.Function(
         name=seam.name,
         operation=seam.operation,

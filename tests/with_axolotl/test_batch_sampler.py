@@ -209,6 +209,7 @@ def odd(change: Any) -> Any:
         {"batch_size": None},
         {"group_size": 0},
         {"group_size": None},
+        *({"sequential": True, "group_size": size} for size in (None, -1, 2.0, 1 << 64, "x")),
         {"bin_size": -1},
         {"num_processes": -1},
         {"num_processes": "2"},

@@ -294,6 +294,16 @@ def test_workloads_are_answered_alike(name: str) -> None:
     compare(name, collate, features)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_wrong_keyword_is_told_in_stocks_words(name: str) -> None:
+    collate, said = collator(name), []
+    for mode in ("python", "rust", "auto"):
+        with fast_axolotl.dispatch_mode(mode), pytest.raises(TypeError) as caught:
+            collate(features_for(name), tensors="pt")
+        said.append(str(caught.value))
+    assert said == [said[0]] * 3
+
+
 class Eager(type(small_tokenizer())):  # type: ignore[misc]
     def pad(self, *args: Any, **kwargs: Any) -> Any:
         padded = super().pad(*args, **kwargs)

@@ -127,6 +127,23 @@ def test_errors_are_stocks(file: Path) -> None:
         load(file.parent / "gone.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((), {}), ((1,), {"x": 2}), ((1, 2, 3), {}), ((1,), {"dataset_config": 2}), ((None, {}), {})],
+)
+def test_what_is_no_call_is_stocks_affair(
+    file: Path, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    assert file.exists()
+
+    def outcome(mode: str) -> tuple[str, str]:
+        with fast_axolotl.dispatch_mode(mode), pytest.raises(Exception) as caught:  # noqa: PT011
+            shared._load_from_local_path(*args, **kwargs)
+        return type(caught.value).__name__, str(caught.value)
+
+    assert outcome("auto") == outcome("rust") == outcome("python")
+
+
 def tables() -> Iterator[tuple[str, bytes]]:
     """Files of columns, as their formats have them."""
     import io

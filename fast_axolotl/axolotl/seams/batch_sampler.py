@@ -36,10 +36,11 @@ def _build(original: Implementation) -> Implementation:
             return self._batches
         indices = [idx for idx in self.sampler]  # noqa: C416 - list() would ask for its length
         capacity, size = self.batch_max_len, self.batch_size
-        per_bin = None if self.sequential else self.bin_size or capacity
-        made = _core.multipack_batches(
-            indices, self.lengths, capacity, self.group_size, per_bin, size
-        )
+        # One after the other there are no groups, whatever the sampler has for their size.
+        group, per_bin = 1, None
+        if not self.sequential:
+            group, per_bin = self.group_size, self.bin_size or capacity
+        made = _core.multipack_batches(indices, self.lengths, capacity, group, per_bin, size)
         if made is None:
             bins, total_used = _bins(self, indices, namespace)
             batches = [bins[i : i + size] for i in range(0, len(bins), size)]

@@ -14,6 +14,8 @@ from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.policy import Sizes
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
 
+from .conditions import taking
+
 MODULE = "axolotl.utils.data.shared"
 #: Builder of `datasets` -> our name of the format; others are left to `datasets`.
 FORMATS = {"json": "json", "csv": "csv", "parquet": "parquet", "text": "text", "arrow": "arrow"}
@@ -41,16 +43,15 @@ def describe(args: Arguments, kwargs: Keywords) -> Call:
     return Call("axolotl", "axolotl", Sizes(1, size, size))
 
 
-def _is_plain_file(args: Arguments, kwargs: Keywords) -> bool:
-    config, options = _arguments(args, kwargs)
+def _is_plain_file(dataset_config: Any, load_dataset_kwargs: dict[str, Any]) -> bool:
     from axolotl.utils.data import shared
 
     return (
-        Path(config.path).is_file()
-        and shared.get_dataset_type(config) in FORMATS
-        and not options.get("streaming")
-        and not options.get("trust_remote_code")
-        and options.get("name") is None
+        Path(dataset_config.path).is_file()
+        and shared.get_dataset_type(dataset_config) in FORMATS
+        and not load_dataset_kwargs.get("streaming")
+        and not load_dataset_kwargs.get("trust_remote_code")
+        and load_dataset_kwargs.get("name") is None
     )
 
 
@@ -140,7 +141,7 @@ SEAMS: tuple[Seam, ...] = (
         operation="load",
         describe=describe,
         conditions=(
-            Condition(_is_plain_file, "it is no single local file of a format of ours"),
+            taking(_is_plain_file, "it is no single local file of a format of ours"),
             Condition(_is_wanted, "dataset_use_rust_streaming does not engage for it"),
             Condition(_size_is_dropped, "the size of the file would be in the prepared folder"),
             Condition(_has_reader, "this fast-axolotl has no reader"),
