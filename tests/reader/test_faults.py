@@ -446,3 +446,10 @@ def test_a_filter_behind_a_damage_that_is_left_out(tmp_path: Path) -> None:
         every = fast_axolotl.open_dataset(paths, **options).read_all()
         found = fast_axolotl.open_dataset(paths, filters=filters, **options).read_all()
         assert found.to_pydict() == every.filter(pq.filters_to_expression(filters)).to_pydict()
+
+
+def test_the_first_version_of_feather_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.feather"
+    path.write_bytes(b"FEA1" + bytes(40) + b"FEA1")
+    with pytest.raises(DamagedFileError, match="a Feather file of version 1"):
+        fast_axolotl.open_dataset(path)

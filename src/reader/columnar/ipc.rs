@@ -83,6 +83,7 @@ struct Batch {
 }
 
 const MAGIC: &[u8] = b"ARROW1";
+const OLD_FEATHER: &[u8] = b"FEA1";
 /// What a batch may decompress to.
 const MAX_BATCH_BYTES: u64 = 1 << 30;
 /// A first batch that has more is decoded by a thread, while the caller looks for Ctrl-C.
@@ -97,6 +98,11 @@ impl Content {
     fn parse(bytes: &Bytes) -> Result<Content> {
         if bytes.is_empty() {
             return Err(ReadError::damaged("the file is empty: not even a schema"));
+        }
+        if bytes.starts_with(OLD_FEATHER) {
+            let message =
+                "a Feather file of version 1, which is not supported: write it as version 2";
+            return Err(ReadError::damaged(message));
         }
         if !bytes.starts_with(MAGIC) {
             return Content::scan(bytes, 0);
