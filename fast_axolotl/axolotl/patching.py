@@ -44,6 +44,8 @@ class LeftAloneError(Exception):
 #: Seams in place, by name, and why others are not.
 applied: dict[str, Patch] = {}
 left_alone: dict[str, str] = {}
+#: What was in place in a module before it was executed again: other modules may have copies of it.
+_superseded: list[Patch] = []
 
 
 def log(message: str, *values: object) -> None:
@@ -92,8 +94,10 @@ def undo(among: Iterable[ModuleType]) -> None:
             log("%s: %s was replaced by somebody else since", patch.seam.name, patch.name)
         changes.append((patch, patch.replacement, patch.original))
         dispatch.unregister(patch.seam.name)
+    changes += [(patch, patch.replacement, patch.original) for patch in _superseded]
     applied.clear()
     left_alone.clear()
+    _superseded.clear()
     if changes:
         repoint(changes, among)
 
@@ -133,15 +137,16 @@ def _place(seam: Seam, module: ModuleType) -> Patch | None:
         if original is known.replacement:
             return None
         dispatch.unregister(seam.name)  # the module was executed again, or someone put it back
-        del applied[seam.name]
+        _superseded.append(applied.pop(seam.name))
     check(seam, module)
     function = unbound(original)
     try:
         implementation = seam.build(function)
     except Exception as error:
         raise LeftAloneError(f"it can't be built: {type(error).__name__}: {error}") from error
-    # By which a TypeError of its arguments calls it.
-    implementation.__qualname__ = function.__qualname__
+    if isinstance(implementation, FunctionType):
+        # By which a TypeError of its arguments calls it.
+        implementation.__qualname__ = getattr(function, "__qualname__", seam.attribute)
     entry = registry.Function(
         name=seam.name,
         operation=seam.operation,

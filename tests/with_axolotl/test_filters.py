@@ -83,7 +83,8 @@ def assert_same_lengths(dataset: Any, from_arrow: bool) -> None:
         if kind == "raised":
             return kind, rest
         (array,) = rest
-        return kind, type(array), array.dtype, array.shape, array.tolist()
+        writeable = array.flags.writeable and array.flags.owndata
+        return kind, type(array), array.dtype, array.shape, writeable, array.tolist()
 
     with dispatch_mode("rust"):
         found = seen(replacement("get_dataset_lengths"))

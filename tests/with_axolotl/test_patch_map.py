@@ -181,3 +181,20 @@ def test_an_unknown_axolotl_is_left_alone_with_one_line_each(
     monkeypatch.undo()
     fast_axolotl.install()
     assert sorted(patching.applied) == NAMES
+
+
+def test_a_module_that_is_executed_again_leaves_nothing_of_ours_elsewhere() -> None:
+    code = """
+import fast_axolotl, importlib
+import axolotl.utils.samplers.utils as utils, axolotl.utils.samplers as copied
+stock = copied.get_dataset_lengths.__wrapped__
+importlib.reload(utils)
+assert hasattr(utils.get_dataset_lengths, "__wrapped__")
+fast_axolotl.uninstall()
+assert copied.get_dataset_lengths is stock
+assert not hasattr(utils.get_dataset_lengths, "__wrapped__")
+fast_axolotl.install()
+fast_axolotl.uninstall()
+assert copied.get_dataset_lengths is stock
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)

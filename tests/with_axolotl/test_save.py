@@ -131,6 +131,25 @@ def test_over_an_older_one(tmp_path: Path) -> None:
     assert "hash/notes.txt" in seen[1][1]
 
 
+@pytest.mark.usefixtures("_no_workers")
+@pytest.mark.parametrize("name", ["state.json", "data-00000-of-00001.arrow"])
+@pytest.mark.parametrize("kind", ["folder", "link", "hard link"])
+def test_over_what_somebody_else_has(kind: str, name: str, tmp_path: Path) -> None:
+    seen = []
+    for mode in ("python", "rust"):
+        folder = tmp_path / mode
+        (folder / "hash").mkdir(parents=True)
+        place, other = folder / "hash" / name, folder / "other"
+        if kind == "folder":
+            place.mkdir()
+            (place / "mine").write_text("kept")
+        else:
+            other.write_text("{}")
+            (place.symlink_to if kind == "link" else place.hardlink_to)(other)
+        seen.append((saved(mode, folder, DATASETS["one row"]()), place.is_symlink()))
+    assert seen[0] == seen[1]
+
+
 def test_itself(tmp_path: Path) -> None:
     seen = []
     for mode in ("python", "rust"):

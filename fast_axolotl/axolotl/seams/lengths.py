@@ -109,7 +109,8 @@ def _build(original: Implementation) -> Implementation:
         lengths = _lengths(dataset, bool(from_arrow)) if dataset._data.num_rows else None
         if lengths is None or not len(lengths):
             return original(dataset, from_arrow)
-        return lengths
+        # Not what lies in the file of the dataset, which nobody may write to.
+        return lengths if lengths.flags.writeable else lengths.copy()
 
     return get_dataset_lengths
 

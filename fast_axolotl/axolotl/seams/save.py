@@ -113,14 +113,30 @@ def _holds_local_files(dataset: Any) -> bool:
 
 
 def _is_in(dataset: Any, cfg: Any, dataset_hash: Any) -> bool:
-    """Return whether a dataset would overwrite itself, or its folder is of another file system."""
+    """Return whether a dataset would overwrite itself, or what is there can't just be replaced."""
     from pathlib import Path
 
     from axolotl.utils.data import shared
 
     folder = Path(str(shared.get_prepared_dataset_path(cfg, dataset_hash)))
     files = [Path(file["filename"]).resolve().parent for file in dataset.cache_files]
-    return folder.resolve() in files or folder.is_symlink() or folder.is_mount()
+    return (
+        folder.resolve() in files
+        or folder.is_symlink()
+        or folder.is_mount()
+        or not all(map(_is_plain_file, _written_before(folder)))
+    )
+
+
+def _written_before(folder: Any) -> Any:
+    names = ("*.arrow", "dataset_info.json", "state.json")
+    return [place for name in names for place in folder.glob(name)]
+
+
+def _is_plain_file(place: Any) -> bool:
+    # Through a link, or under another name, stock writes to what somebody else has; and it does
+    # not replace a folder.
+    return place.is_file() and not place.is_symlink() and place.stat().st_nlink == 1
 
 
 def _describe(args: Arguments, kwargs: Keywords) -> Call:
