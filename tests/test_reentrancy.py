@@ -508,3 +508,29 @@ def test_a_row_that_gets_shorter_is_named(impl: SimpleNamespace) -> None:
             call(row)
         with pytest.raises(IndexError, match="mine"):
             call([1, Fails(), 3])
+
+
+def test_a_row_that_is_gone_is_named(impl: SimpleNamespace) -> None:
+    class Drops:
+        """A token that takes rows out of the list of them, or puts one in."""
+
+        def __init__(self, rows: list[Any], change: Callable[[list[Any]], Any]) -> None:
+            self.rows, self.change = rows, change
+
+        def __index__(self) -> int:
+            self.change(self.rows)
+            return 1
+
+    calls: list[Callable[[list[Any]], Any]] = [
+        lambda rows: impl.pad_sequences(rows, output="numpy"),
+        lambda rows: impl.pack_sequences(rows, 9, 0, 2, output="numpy"),
+        lambda rows: impl.concatenate_and_pack(rows, [[1]] * 3, [[1]] * 3, 9, 0, output="numpy"),
+    ]
+    for call in calls:
+        rows: list[Any] = [[7]]
+        rows += [[Drops(rows, list.clear)], [8]]
+        with pytest.raises(RuntimeError, match=r"\[2\] changed while it was read"):
+            call(rows)
+        rows = [[7]]
+        rows += [[Drops(rows, lambda rows: rows.append([1]))], [8]]
+        call(rows)  # how many rows there are was asked before

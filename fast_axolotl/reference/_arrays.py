@@ -119,7 +119,7 @@ def changed(what: str | None = None) -> RuntimeError:
     return RuntimeError(f"{what} changed while it was read")
 
 
-def row_at(rows: list[Any], i: int) -> Any:
+def row_at(name: str, rows: list[Any], i: int) -> Any:
     """Return a row that was there when its length was asked for.
 
     Raises:
@@ -128,7 +128,7 @@ def row_at(rows: list[Any], i: int) -> Any:
     try:
         return rows[i]
     except IndexError:
-        raise changed() from None
+        raise changed(f"{name}[{i}]") from None
 
 
 def int64s(name: str, i: int, row: Iterable[Any]) -> array[int]:

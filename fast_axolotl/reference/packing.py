@@ -264,7 +264,7 @@ def _packed_arrays(
     one, zero = array("q", [1]), array("q", [0])
     for first, end, rest in plan:
         for i in range(first, end):
-            tokens = int64s("sequences", i, row_at(rows, i))
+            tokens = int64s("sequences", i, row_at("sequences", rows, i))
             ids.write(tokens + eos + pad)
             labels.write(tokens + eos + label_pad)
             mask.write(one * (len(tokens) + 1) + zero)
@@ -292,7 +292,7 @@ def _concatenated_arrays(
     for name, rows, target, fill in zip(names, columns, targets.values(), fills, strict=True):
         for first, end, rest in plan:
             for i in range(first, end):
-                target.write(int64s(name, i, row_at(rows, i)))
+                target.write(int64s(name, i, row_at(name, rows, i)))
             target.write(fill * rest)
             target.end_row()
     return {name: target.finish() for name, target in targets.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 
 from . import _arguments
-from ._arrays import Target, changed, int64, int64s
+from ._arrays import Target, changed, int64, int64s, row_at
 from ._rows import token_rows
 
 TYPE_CHECKING = False
@@ -97,11 +97,13 @@ def _too_long(rows: list[list[Any]], width: int) -> Exception:
 def _padded_array(
     rows: list[list[Any]], width: int, pad_value: Any, right: bool, output: str
 ) -> Any:
-    target = Target(output, len(rows), width)
+    count = len(rows)
+    target = Target(output, count, width)
     pad = array("q", [int64("pad_value", pad_value)])
-    for i, row in enumerate(rows):
-        # Its own length counts: converting an element may run code that changes the row.
-        tokens = int64s("sequences", i, row)
+    # By number: converting an element may run code that adds rows or drops some.
+    for i in range(count):
+        # Its own length counts: that code may change the row as well.
+        tokens = int64s("sequences", i, row_at("sequences", rows, i))
         fill = pad * (width - len(tokens))
         target.write(tokens + fill if right else fill + tokens)
         target.end_row()
