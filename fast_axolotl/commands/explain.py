@@ -23,6 +23,6 @@ def explain(
         found = module(
             operation, rows=rows, length=length, layout=layout, output=output, threads=threads
         )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(json.dumps(as_dict(found)) if as_json else str(found))

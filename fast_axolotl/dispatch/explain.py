@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from operator import index
-
 from fast_axolotl._records import NamedTuple
+from fast_axolotl.reference import _arguments
 
 from . import call as calls
 from . import modes, policy, profile, registry, support
@@ -51,8 +50,7 @@ class Explanation(NamedTuple):
         lines = [
             f"{self.function} ({self.operation}), {self.layout} -> {self.output}, "
             f"{self.sizes.rows:.0f} rows, {self.sizes.elements:.0f} elements",
-            f"  winner     {self.winner}"
-            + (f", {self.margin:.2f}x the speed of the next" if self.margin is not None else ""),
+            f"  winner     {self.winner}{self._compared()}",
         ]
         for side, seconds in self.seconds.items():
             lines.append(f"  {side:<13}{_time(seconds)} predicted")
@@ -62,6 +60,13 @@ class Explanation(NamedTuple):
         if self.refused is not None:
             lines.append(f"  refused    Rust can't: {self.refused}")
         return "\n".join(lines)
+
+    def _compared(self) -> str:
+        if not self.margin:
+            return ""
+        if self.margin >= 1:
+            return f", {self.margin:.2f}x the speed of the next"
+        return f", though another is predicted to be {1 / self.margin:.2f}x as fast"
 
 
 def _time(seconds: float) -> str:
@@ -94,9 +99,10 @@ def explain(
         An `Explanation`; its `str` is a report.
 
     Raises:
-        TypeError: a size is no integer.
+        TypeError: a size is not an int.
         ValueError: an unknown operation, layout or output (the message lists those there are), or
-            a size that no call can have.
+            a negative size.
+        OverflowError: a size over `sys.maxsize`.
     """
     function = registry.find(op)
     layout = function.layouts[0] if layout is None else layout
@@ -109,9 +115,8 @@ def explain(
         raise ValueError(
             f"unknown output {output!r} of {function.name}; there are {', '.join(function.outputs)}"
         )
-    for name, value in (("rows", rows), ("length", length), ("threads", threads)):
-        if not 0 <= index(value) < 2**63:
-            raise ValueError(f"{name} must be at least 0 and below 2**63, got {value}")
+    rows, length = _arguments.size("rows", rows), _arguments.size("length", length)
+    threads = _arguments.size("threads", threads)
     sizes = Sizes(rows, rows * length, rows * length)
     mode = modes.current(function.operation)
     refused = support.standing_reason(function)

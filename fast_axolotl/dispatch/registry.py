@@ -186,7 +186,7 @@ def find(name: str) -> Function:
     if name in OPERATIONS and functions_of(name):
         return functions_of(name)[0]
     if name in OPERATIONS:
-        raise ValueError(f"{name} has no functions before Axolotl's module of them is imported")
+        raise ValueError(f"{name} has no functions until Axolotl is imported")
     raise ValueError(
         f"unknown operation {name!r}; there are {', '.join(OPERATIONS)} "
         f"(functions: {', '.join(FUNCTIONS)})"

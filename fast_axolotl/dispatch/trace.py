@@ -22,6 +22,7 @@ LOGGER = "fast_axolotl.dispatch"
 
 # How many `stats_enabled` blocks are open, plus one where the environment asks.
 _timing = 0
+_environment_asks = False
 _logger: logging.Logger | None = None
 
 # How often, and for how long, the original answers as well, to learn what a seam saves.
@@ -91,11 +92,14 @@ class stats_enabled:  # noqa: N801 (used like a function)
     True
     """
 
-    __slots__ = ()
+    __slots__ = ("_entered",)
+
+    def __init__(self) -> None:
+        self._entered = 0
 
     def __enter__(self) -> stats_enabled:
         """Begin to time."""
-        _change(1)
+        _change(1, self)
         return self
 
     def __exit__(
@@ -104,15 +108,23 @@ class stats_enabled:  # noqa: N801 (used like a function)
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop, unless another block goes on."""
-        _change(-1)
+        """Stop, unless another block goes on.
+
+        Raises:
+            RuntimeError: it was not entered.
+        """
+        _change(-1, self)
 
 
-def _change(by: int) -> None:
+def _change(by: int, block: stats_enabled | None = None) -> None:
     global _timing
     from . import call
 
     with call.lock:
+        if block is not None:
+            if block._entered + by < 0:
+                raise RuntimeError("a stats_enabled block ends that was not entered")
+            block._entered += by
         _timing += by
         call.push()
 
@@ -158,13 +170,14 @@ def read_environment() -> None:
     Raises:
         ValueError: the variable is neither 0 nor 1.
     """
-    global _timing
+    global _timing, _environment_asks
     value = os.environ.get(ENVIRONMENT, "").strip()
     if value not in ("", "0", "1"):
         raise ValueError(f"{ENVIRONMENT}={value!r}; allowed are 0 and 1")
-    if value == "1":
+    if value == "1" and not _environment_asks:  # the package may be loaded again
         import atexit
 
+        _environment_asks = True
         _timing += 1
         atexit.register(_print_table)
 

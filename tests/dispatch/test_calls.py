@@ -29,6 +29,7 @@ from fast_axolotl.dispatch import (
     registry,
     set_mode,
     support,
+    trace,
 )
 from fast_axolotl.dispatch.policy import PYTHON, RUST, THREADS, Cost, Sizes
 from fast_axolotl.dispatch.registry import Condition
@@ -396,13 +397,26 @@ class TestObservation:
         assert 0 < found["seconds"] < 1
         assert -1 < found["saved"] < 1
 
+    def test_a_block_of_times_ends_once(self) -> None:
+        block = stats_enabled()
+        with pytest.raises(RuntimeError, match="not entered"):
+            block.__exit__(None, None, None)
+        with block:
+            assert trace.timing()
+        with pytest.raises(RuntimeError, match="not entered"):
+            block.__exit__(None, None, None)
+        with stats_enabled():
+            assert trace.timing()
+        assert not trace.timing()
+
     @needs_rust
     def test_a_table_at_exit(self) -> None:
         done = run_python(
-            "import fast_axolotl as f; f.pad_sequences([[1]])", FAST_AXOLOTL_STATS="1"
+            "import importlib, fast_axolotl as f; importlib.reload(f); f.pad_sequences([[1]])",
+            FAST_AXOLOTL_STATS="1",
         )
         assert done.returncode == 0
-        assert "operation" in done.stderr
+        assert done.stderr.count("operation") == 1
         assert "pad" in done.stderr
         assert done.stdout == ""
 
@@ -461,10 +475,23 @@ class TestObservation:
             explain("pad", rows=-1)
         with pytest.raises(ValueError, match="threads must be at least 0"):
             explain("pad", threads=-1)
-        with pytest.raises(ValueError, match="rows must be at least 0 and below"):
-            explain("pad", rows=10**400)
-        with pytest.raises(TypeError):
-            explain("pad", rows=1.5)  # type: ignore[arg-type]
+        for huge in (10**400, 10**5000):  # the latter is more than int() turns into text
+            with pytest.raises(OverflowError, match=r"rows must be at most .*, got an int of"):
+                explain("pad", rows=huge)
+        for wrong in (1.5, "a"):
+            with pytest.raises(TypeError, match="rows must be an int, not"):
+                explain("pad", rows=wrong)  # type: ignore[arg-type]
+        for later in sorted(set(registry.OPERATIONS) - {"pack", "pad", "hash"}):
+            if not registry.functions_of(later):
+                with pytest.raises(ValueError, match="no functions until Axolotl is imported"):
+                    explain(later)
+
+    def test_a_winner_that_is_not_the_fastest_is_no_times_the_speed_of_another(self) -> None:
+        found = explain("pad", rows=8, length=8)
+        assert "2.50x the speed of the next" in str(found._replace(margin=2.5))
+        slower = str(found._replace(margin=0.4))
+        assert "though another is predicted to be 2.50x as fast" in slower
+        assert "the speed of the next" not in slower
 
     @needs_rust
     def test_explain_knows_what_is_shared_between_threads(self) -> None:
