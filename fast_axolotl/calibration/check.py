@@ -14,6 +14,8 @@ LENGTH = 64
 
 # A profile is outdated when what it chooses loses more than this, on the mean of a new measurement.
 _OUTDATED = 0.05
+# A rule that is slower than Python by more than this, at a size held out, is worth a warning.
+SLOWER = 0.05
 
 
 def check(found: profile.Profile) -> dict[str, Any]:

@@ -173,7 +173,20 @@ def _calibrate(
             f"{audit['points']} points held out: mean {audit['mean']:.2%}, p95 {audit['p95']:.2%}, "
             f"max {audit['max']:.2%}"
         )
+    _warn(data["audit"]["against_python"])
     return Status.DONE, _result(data, file), data
+
+
+def _warn(against_python: float) -> None:
+    from fast_axolotl.calibration.check import SLOWER
+
+    if against_python < 1 / (1 + SLOWER):
+        print(
+            "warning: at a size held out, what the rules choose takes "
+            f"{1 / against_python:.2f} times as long as Python; calibrate again on a quieter "
+            "machine, or with --full",
+            file=sys.stderr,
+        )
 
 
 def _just_made(file: str) -> Any:
@@ -280,7 +293,7 @@ def _plot(data: dict[str, Any], file: Path) -> str | None:
 
     try:
         plot(data, file)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         return str(error)
     except KeyboardInterrupt:
         return "interrupted"

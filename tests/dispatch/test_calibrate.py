@@ -1,5 +1,6 @@
 """Calibration: of slowed functions, of a busy machine, by many processes at once, by command."""
 
+import importlib.util
 import json
 import math
 import os
@@ -205,6 +206,13 @@ def cli() -> Any:
     return lambda *arguments: runner.invoke(app, list(arguments))
 
 
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, Any]:
+    """Return the data of a profile that was recorded."""
+    file = sorted((ROOT / "calibration" / "profiles").glob("*.yaml"))[0]
+    return profile.load(str(file), None).data
+
+
 @needs_rust
 class TestCommand:
     def test_usage_errors(self, cli: Any) -> None:
@@ -287,17 +295,56 @@ class TestCommand:
         assert file.read_bytes() == b"old"
         assert sorted(os.listdir(file.parent)) == ["profile.yaml", "profile.yaml.lock"]
 
-    def test_a_picture(self, tmp_path: Path) -> None:
+    def test_a_picture(self, tmp_path: Path, recorded: dict[str, Any]) -> None:
         pytest.importorskip("matplotlib")
         from fast_axolotl.calibration.plot import plot
 
-        recorded = sorted((ROOT / "calibration" / "profiles").glob("*.yaml"))[0]
         target = tmp_path / "picture.png"
-        plot(profile.load(str(recorded), None).data, target, ["pad_sequences/lists/lists"])
+        plot(recorded, target, ["pad_sequences/lists/lists"])
         assert target.read_bytes()[:4] == b"\x89PNG"
 
+    @pytest.mark.parametrize("error", [None, KeyboardInterrupt(), ImportError("broken")])
+    def test_a_drawing_that_fails_takes_no_result_with_it(
+        self,
+        cli: Any,
+        file: Path,
+        recorded: dict[str, Any],
+        monkeypatch: pytest.MonkeyPatch,
+        error: BaseException | None,
+    ) -> None:
+        def draw(_data: Any, target: Path) -> None:
+            if error is not None:
+                raise error
+            target.write_bytes(b"drawn")
+
+        monkeypatch.chdir(file.parent)
+        monkeypatch.setattr(run, "calibrate", lambda *_, **__: recorded)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _name: True)
+        monkeypatch.setattr("fast_axolotl.calibration.plot.plot", draw)
+        done = cli("calibrate", "--json", "--plot", "out")
+        drawn = file.parent / "out.png"
+        assert json.loads(done.stdout)["plot"] == (None if error else str(drawn))
+        assert (done.exit_code, drawn.exists()) == ((1, False) if error else (0, True))
+        assert "the old profile stays" not in done.stderr
+        assert ("the profile stands, but" in done.stderr) == (error is not None)
+        assert file.exists()
+
+    @pytest.mark.parametrize(("against", "warned"), [(0.5, True), (0.98, False)])
+    def test_a_rule_slower_than_python_is_told(
+        self,
+        cli: Any,
+        recorded: dict[str, Any],
+        monkeypatch: pytest.MonkeyPatch,
+        against: float,
+        warned: bool,
+    ) -> None:
+        data = {**recorded, "audit": {**recorded["audit"], "against_python": against}}
+        monkeypatch.setattr(run, "calibrate", lambda *_, **__: data)
+        done = cli("calibrate")
+        assert done.exit_code == 0
+        assert ("takes 2.00 times as long as Python" in done.stderr) == warned
+
     def test_without_matplotlib(self, cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        import importlib.util
 
         monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
         done = cli("calibrate", "--plot", "x.png")
