@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
+
+from . import _environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,10 +18,7 @@ core: ModuleType | None
 #: Why there is no extension; None where there is one.
 UNAVAILABLE: str | None = None
 
-_disabled = os.environ.get("FAST_AXOLOTL_DISABLE_RUST", "").strip()
-if _disabled not in ("", "0", "1"):
-    raise ValueError(f"FAST_AXOLOTL_DISABLE_RUST={_disabled!r}; allowed are 0 and 1")
-if _disabled == "1":
+if _environment.switch("FAST_AXOLOTL_DISABLE_RUST"):
     core, UNAVAILABLE = None, "FAST_AXOLOTL_DISABLE_RUST=1"
 else:
     try:

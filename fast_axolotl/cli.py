@@ -1,6 +1,8 @@
 """The command `fast-axolotl`."""
 
+import os
 import pkgutil
+import sys
 from importlib import import_module
 from typing import Annotated
 
@@ -8,7 +10,7 @@ import typer
 
 import fast_axolotl
 
-from . import commands
+from . import _environment, commands
 
 app = typer.Typer(
     name="fast-axolotl",
@@ -28,6 +30,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -35,7 +38,16 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    pass
+    del version
+    if _environment.problems and context.invoked_subcommand != "doctor" and _runs():
+        for problem in _environment.problems:
+            print(f"fast-axolotl: {problem}", file=sys.stderr)
+        raise typer.Exit(2)
+
+
+def _runs() -> bool:
+    # A command's help is asked for behind its name.
+    return "--help" not in sys.argv
 
 
 def _register() -> None:
@@ -51,4 +63,12 @@ _register()
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Of the output: its disk is full. What is left of it must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"fast-axolotl: {error.strerror or error}", file=sys.stderr)
+        sys.exit(1)

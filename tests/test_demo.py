@@ -1,7 +1,9 @@
 """The command line, and `fast-axolotl demo`: its table, its JSON, and that it sees a difference."""
 
+import errno
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -138,3 +140,81 @@ def test_python_m_is_the_command() -> None:
         cwd=Path(__file__).parent,
     )
     assert found.stdout.startswith("fast-axolotl ")
+
+
+def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+SCRIPT = """
+import sys
+sys.argv[0] = "/somewhere/bin/fast-axolotl"
+from fast_axolotl.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("way", [["-m", "fast_axolotl"], ["-c", SCRIPT]])
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("FAST_AXOLOTL_DISPATCH", "unknown mode 'nope'"),
+        ("FAST_AXOLOTL_STATS", "allowed are 0 and 1"),
+        ("FAST_AXOLOTL_DISABLE_RUST", "allowed are 0 and 1"),
+    ],
+)
+def test_a_wrong_environment_is_reported_by_the_command(
+    way: list[str], name: str, problem: str
+) -> None:
+    environment = {name: "nope"}
+    report = command(*way, "doctor", **environment)
+    assert (report.returncode, report.stderr) == (0, "")
+    assert f"{name}='nope'" in report.stdout
+    assert problem in report.stdout
+    assert command(*way, "--help", **environment).returncode == 0
+    assert "rows" in command(*way, "explain", "--help", **environment).stdout
+    refused = command(*way, "explain", "pad", **environment)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"fast-axolotl: {name}='nope'")
+    assert len(refused.stderr.splitlines()) == 1
+    # A program of another name that imports the package gets the error.
+    assert "ValueError" in command("-m", "fast_axolotl.cli", **environment).stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "fast_axolotl", "doctor"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert found.returncode == 1
+    assert found.stderr == f"fast-axolotl: {os.strerror(errno.ENOSPC)}\n"
+
+
+@pytest.mark.parametrize(("columns", "drawn"), [(30, False), (200, True)])
+def test_a_narrow_terminal_loses_no_figures(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    columns: int,
+    drawn: bool,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    demo._print_table([demo.Row("pack to 2,048", 0.12345, 0.0123, 12_345, 678)])
+    found = capsys.readouterr().out
+    for figure in ("123.45 ms", "12.30 ms", "10.0x", "12,345", "678"):
+        assert figure in found
+    assert (found[0] in "┏╭┌") == drawn

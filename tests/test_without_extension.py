@@ -37,6 +37,12 @@ assert "not available" in fast_axolotl.get_version()
 for name in reference.__all__:
     assert getattr(fast_axolotl, name) is getattr(reference, name), name
 """
+REASON = """
+import sys
+from fast_axolotl import _native
+python = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
+assert f"has no extension for {python}: install" in _native.UNAVAILABLE, _native.UNAVAILABLE
+"""
 
 
 def run(code: str, **environment: str) -> None:
@@ -60,7 +66,8 @@ def test_not_there(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("*.so", "*.pyd", "*.dylib", "__pycache__")
     shutil.copytree(PACKAGE, tmp_path / "fast_axolotl", ignore=ignored)
     where = f"import fast_axolotl; assert fast_axolotl.__file__.startswith({str(tmp_path)!r})\n"
-    run(where + WITHOUT + ANSWERS, PYTHONPATH=str(tmp_path))
+    code = where + WITHOUT + ANSWERS + REASON
+    run(code, PYTHONPATH=str(tmp_path), FAST_AXOLOTL_DISABLE_RUST="0")
 
 
 @pytest.mark.parametrize("disabled", ["0", "1"])

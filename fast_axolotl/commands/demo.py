@@ -356,7 +356,8 @@ def _print_table(table: list[Row]) -> None:
         )
         for row in table
     ]
-    if sys.stdout.isatty():
+    widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
+    if sys.stdout.isatty() and _draws(sum(widths) + 3 * len(widths) + 1):
         from rich.console import Console
         from rich.table import Table
 
@@ -367,8 +368,14 @@ def _print_table(table: list[Row]) -> None:
             drawn.add_row(*line)
         Console().print(drawn)
         return
-    widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
     for name, *figures in (headings, *lines):
         cells = [name.ljust(widths[0])]
         cells += [figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True)]
         typer.echo("  ".join(cells))
+
+
+def _draws(width: int) -> bool:
+    """Whether the terminal has room for a table; one that has none would lose the figures."""
+    from rich.console import Console
+
+    return Console().width >= width

@@ -32,7 +32,7 @@ def report() -> dict[str, str]:
     import platform
 
     import fast_axolotl
-    from fast_axolotl import _native
+    from fast_axolotl import _environment, _native
     from fast_axolotl.calibration.fingerprint import cpu
     from fast_axolotl.dispatch import call, modes, registry, support
 
@@ -52,6 +52,8 @@ def report() -> dict[str, str]:
         "patched": _patched(),
     }
     lines.update(_seams())
+    if _environment.problems:
+        lines["wrong"] = " and ".join(_environment.problems)
     for name in sorted(os.environ):
         if name.startswith("FAST_AXOLOTL_"):
             lines[name] = os.environ[name]

@@ -6,6 +6,7 @@ import os
 from contextvars import ContextVar
 from types import TracebackType
 
+from fast_axolotl import _environment
 from fast_axolotl._native import core
 
 from . import registry
@@ -116,7 +117,12 @@ def read_environment(extension: bool) -> None:
     Raises:
         ValueError: as `parse`.
     """
-    _replace(parse(os.environ.get(ENVIRONMENT, ""), extension))
+    try:
+        found = parse(os.environ.get(ENVIRONMENT, ""), extension)
+    except ValueError as error:
+        _environment.refuse(error)
+    else:
+        _replace(found)
 
 
 def set_mode(text: str, source: str = "dispatch") -> None:

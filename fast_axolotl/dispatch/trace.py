@@ -6,9 +6,10 @@ two clock readings and a look at the sizes, so they are taken only where somebod
 
 from __future__ import annotations
 
-import os
 import sys
 from types import TracebackType
+
+from fast_axolotl import _environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,10 +172,9 @@ def read_environment() -> None:
         ValueError: the variable is neither 0 nor 1.
     """
     global _timing, _environment_asks
-    value = os.environ.get(ENVIRONMENT, "").strip()
-    if value not in ("", "0", "1"):
-        raise ValueError(f"{ENVIRONMENT}={value!r}; allowed are 0 and 1")
-    if value == "1" and not _environment_asks:  # the package may be loaded again
+    if (
+        _environment.switch(ENVIRONMENT) and not _environment_asks
+    ):  # the package may be loaded again
         import atexit
 
         _environment_asks = True

@@ -1,9 +1,12 @@
 """Forcing a side: by the environment, by a block, for functions imported before."""
 
 import asyncio
+import contextvars
 import gc
+import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -256,6 +259,26 @@ class TestBlocks:
             return forced, free
 
         assert asyncio.run(main()) == ([{"python"}], [{"rust"}])
+
+    def test_a_pool_inherits_only_what_is_taken_there(self) -> None:
+        with ThreadPoolExecutor(1) as pool, dispatch_mode("python"):
+            assert pool.submit(modes.current, "pad").result() == "auto"
+            there = contextvars.copy_context().run
+            assert pool.submit(there, modes.current, "pad").result() == "python"
+            assert pool.submit(modes.current, "pad").result() == "auto"
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+    def test_a_forked_child_inherits(self) -> None:
+        done = run_python(
+            "import os, fast_axolotl as f\n"
+            "with f.dispatch_mode('python'):\n"
+            "    child = os.fork()\n"
+            "    if not child:\n"
+            "        print(f.explain('pad').winner, flush=True)\n"
+            "        os._exit(0)\n"
+            "    os.waitpid(child, 0)"
+        )
+        assert (done.stdout, done.stderr) == ("python\n", "")
 
     def test_a_task_made_inside_inherits(self) -> None:
         set_mode("rust")

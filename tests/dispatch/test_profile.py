@@ -263,6 +263,11 @@ def test_the_lock_of_systems_without_locks(file: Path, monkeypatch: pytest.Monke
     assert not held.exists()
 
 
+def test_the_home_folder_may_be_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAST_AXOLOTL_PROFILE", "~/profiles/this.yaml")
+    assert profile.path() == os.path.join(os.path.expanduser("~"), "profiles/this.yaml")
+
+
 def test_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FAST_AXOLOTL_PROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
