@@ -208,14 +208,24 @@ class dispatch_mode:  # noqa: N801 (used like a function)
     ) -> None:
         """End the block, whatever happened in it.
 
+        Blocks in generators may end in another order than they began: those that were entered
+        later go on, and the last of them restores what held outside all.
+
         Raises:
-            RuntimeError: it is not the innermost block of this thread or task.
+            RuntimeError: it was not entered in this thread or task.
         """
-        outer = _open.get()
-        if not outer or outer[-1][0] is not self:
-            raise RuntimeError("a dispatch_mode block ends where it was not entered last")
-        _open.set(outer[:-1])
-        override.set(outer[-1][1])
+        blocks = _open.get()
+        i = len(blocks) - 1
+        while i >= 0 and blocks[i][0] is not self:
+            i -= 1
+        if i < 0:
+            raise RuntimeError("a dispatch_mode block ends where it was not entered")
+        outer, later = blocks[i][1], blocks[i + 1 :]
+        if later:
+            later = ((later[0][0], outer), *later[1:])
+        else:
+            override.set(outer)
+        _open.set((*blocks[:i], *later))
 
 
 def _codes(modes: dict[str | None, str]) -> bytes:

@@ -1,8 +1,10 @@
 """Forcing a side: by the environment, by a block, for functions imported before."""
 
 import asyncio
+import contextlib
 import contextvars
 import gc
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -35,6 +37,14 @@ OPERATION = {
     "parallel_hash_rows": "hash",
     "deduplicate_indices": "hash",
 }
+
+
+def refuses_to_end(block: dispatch_mode) -> bool:
+    """Return whether a block refuses to end here."""
+    with contextlib.suppress(RuntimeError):
+        block.__exit__(None, None, None)
+        return False
+    return True
 
 
 def counted(work: Callable[[], Any], operation: str = "pad") -> set[str]:
@@ -203,14 +213,34 @@ class TestBlocks:
         assert counted(partial(pad_sequences, ROWS)) == {"rust"}
 
     def test_a_block_ends_where_it_was_entered(self) -> None:
-        outer, inner = dispatch_mode("python"), dispatch_mode("rust")
+        block = dispatch_mode("python")
         with pytest.raises(RuntimeError, match="not entered"):
-            outer.__exit__(None, None, None)
-        with outer, inner:
-            with pytest.raises(RuntimeError, match="not entered last"):
-                outer.__exit__(None, None, None)
-            assert modes.current("pad") == "rust"
+            block.__exit__(None, None, None)
+        with block:
+            failed: list[bool] = []
+            there = threading.Thread(target=lambda: failed.append(refuses_to_end(block)))
+            there.start()
+            there.join()
+            assert failed == [True]
+            assert modes.current("pad") == "python"
         assert modes.current("pad") == "auto"
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+    def test_blocks_of_generators_end_in_any_order(self, order: tuple[int, ...]) -> None:
+        def block(mode: str) -> Any:
+            with dispatch_mode(mode):
+                yield
+
+        names = ["python", "rust", "verify"]
+        blocks = [block(name) for name in names]
+        for each in blocks:
+            next(each)
+        left = [0, 1, 2]
+        for i in order:
+            blocks[i].close()
+            left.remove(i)
+            assert modes.current("pad") == (names[left[-1]] if left else "auto")
+        assert modes.override.get() is None
 
     def test_a_block_beats_the_process(self) -> None:
         set_mode("python")
