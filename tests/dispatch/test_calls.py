@@ -523,9 +523,12 @@ def test_slowed_functions_are_as_slow_as_planned() -> None:
 REENTRANT = """
 import faulthandler
 faulthandler.dump_traceback_later(30, exit=True)
-import os, signal, threading
+import os, signal, threading, warnings
 from collections.abc import Sequence
 import fast_axolotl as fa
+
+# Of a fork beside threads, from CPython 3.12 on: that is what is tried here.
+warnings.simplefilter("ignore", DeprecationWarning)
 
 class Rows(Sequence):
     def __init__(self, when=None):
