@@ -26,20 +26,14 @@ else:
         import fast_axolotl._core
 
         core = fast_axolotl._core
-    except ModuleNotFoundError as error:
-        if error.name != "fast_axolotl._core":
-            core, UNAVAILABLE = None, str(error)
-        else:
-            _python = "{}.{}".format(*sys.version_info)
-            core, UNAVAILABLE = (
-                None,
-                (
-                    f"this installation has no extension for {sys.implementation.name} {_python}: "
-                    "install the package with this Python"
-                ),
-            )
     except ImportError as error:
         core, UNAVAILABLE = None, str(error)
+        if isinstance(error, ModuleNotFoundError) and error.name == "fast_axolotl._core":
+            _python = "{} {}.{}".format(sys.implementation.name, *sys.version_info)
+            UNAVAILABLE = (
+                f"this installation has no extension for {_python}: "
+                "install the package with this Python"
+            )
 
 RUST_AVAILABLE: bool = core is not None
 

@@ -128,9 +128,7 @@ def explain(
     fits = profile.lookup(used.fits, name) or {}
     many = calls.may_share(function, sizes, threads)
     seconds = {side: cost.at(sizes) / 1e9 for side, cost in fits.items() if many or side != THREADS}
-    winner, rule = _winner(cell, sizes, many, mode, refused)
-    if refused is None and calls.threads_forced(mode, many, threads):
-        winner, rule = THREADS, "forced, and so are threads"
+    winner, rule = _winner(cell, sizes, many, mode, refused, threads)
     margin = None
     others = [value for side, value in seconds.items() if side != winner]
     if winner in seconds and others and seconds[winner] > 0:
@@ -142,12 +140,14 @@ def explain(
 
 
 def _winner(
-    cell: policy.Cell, sizes: Sizes, many: bool, mode: str, refused: str | None
+    cell: policy.Cell, sizes: Sizes, many: bool, mode: str, refused: str | None, threads: int
 ) -> tuple[str, str]:
     if refused is not None:
         return PYTHON, "Rust can't take it"
     if mode == modes.PYTHON:
         return PYTHON, "forced"
+    if calls.threads_forced(mode, many, threads):
+        return THREADS, "forced, and so are threads"
     if mode == modes.RUST:
         cell = calls.forced_rust(cell)
     winner = cell.choose(sizes, many)

@@ -172,9 +172,8 @@ def read_environment() -> None:
         ValueError: the variable is neither 0 nor 1.
     """
     global _timing, _environment_asks
-    if (
-        _environment.switch(ENVIRONMENT) and not _environment_asks
-    ):  # the package may be loaded again
+    # Once: the package may be loaded again.
+    if _environment.switch(ENVIRONMENT) and not _environment_asks:
         import atexit
 
         _environment_asks = True

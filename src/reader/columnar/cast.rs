@@ -159,26 +159,17 @@ fn cast_list(column: &ArrayRef, item: &FieldRef, wanted: &DataType) -> Cast {
     by_arrow(&lists, wanted)
 }
 
-fn is_text(kind: &DataType) -> bool {
-    matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-}
-
-fn is_bytes(kind: &DataType) -> bool {
-    use DataType::{Binary, BinaryView, FixedSizeBinary, LargeBinary};
-    matches!(kind, Binary | LargeBinary | BinaryView | FixedSizeBinary(_))
-}
-
 fn cast_leaf(column: &ArrayRef, wanted: &DataType) -> Cast {
     use DataType::{Boolean, Float16, Interval, Null, Timestamp};
     let has = column.data_type();
     match (has, wanted) {
         (_, Null) | (Interval(_), _) | (_, Interval(_)) => Err(refused()),
-        _ if (is_text(has) || is_bytes(has)) && (is_text(wanted) || is_bytes(wanted)) => {
+        _ if (has.is_string() || has.is_binary()) && (wanted.is_string() || wanted.is_binary()) => {
             by_arrow(column, wanted)
         }
-        _ if is_bytes(has) || is_bytes(wanted) => Err(refused()),
-        _ if is_text(has) => from_text(column, wanted),
-        _ if is_text(wanted) => to_text(column, wanted),
+        _ if has.is_binary() || wanted.is_binary() => Err(refused()),
+        _ if has.is_string() => from_text(column, wanted),
+        _ if wanted.is_string() => to_text(column, wanted),
         // A zone is how a time is shown, not which one it is.
         (Timestamp(_, Some(_)), Timestamp(unit, _)) | (Timestamp(..), Timestamp(unit, Some(_))) => {
             let plain = lossless(&in_zone(column, None)?, &Timestamp(*unit, None))?;

@@ -15,7 +15,7 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, TimeUnit};
 
 use super::cursor::{Cursor, Number, Text, whole_int64};
 use super::fault::{Fault, FaultCause, Parsed};
-use super::shape::is_json_field;
+use super::shape::{is_int, is_json_field};
 use super::{jsontext, timestamp};
 use crate::casts::SINCE_EPOCH;
 use crate::floats;
@@ -588,8 +588,7 @@ fn whole(cursor: &Cursor<'_>, start: usize) -> Option<i64> {
     let text = cursor.bytes.get(start..cursor.at)?;
     let value = cursor.float(start).ok()?;
     // Digits alone are an integer beyond 64 bits.
-    let is_float = text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
-    whole_int64(value).filter(|_| is_float)
+    whole_int64(value).filter(|_| !is_int(text))
 }
 
 /// Where the value ends that starts at `start`, if its key comes again in the same object, and the last

@@ -364,7 +364,8 @@ fn is_date_name(name: &str) -> bool {
         || matches!(name.as_str(), "modified" | "date" | "datetime")
 }
 
-fn is_int(text: &[u8]) -> bool {
+/// Whether a number has neither a point nor an exponent.
+pub(super) fn is_int(text: &[u8]) -> bool {
     !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
