@@ -8,5 +8,6 @@ mod merged;
 pub mod normal;
 mod pages;
 pub mod parquet;
+mod parquet_types;
 pub mod saved;
 pub mod utf8;

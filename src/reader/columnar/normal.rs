@@ -17,31 +17,6 @@ pub fn schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 
-/// The schema that pyarrow, and so `datasets`, reads from a Parquet file: what was `date64` when it was
-/// written is `date32`, for Parquet has no other.
-pub fn parquet_schema(stored: &Schema) -> SchemaRef {
-    fn dates(kind: &DataType) -> DataType {
-        let field = |field: &FieldRef| -> FieldRef {
-            Arc::new(field.as_ref().clone().with_data_type(dates(field.data_type())))
-        };
-        match kind {
-            DataType::Date64 => DataType::Date32,
-            DataType::List(item) => DataType::List(field(item)),
-            DataType::LargeList(item) => DataType::LargeList(field(item)),
-            DataType::FixedSizeList(item, length) => DataType::FixedSizeList(field(item), *length),
-            DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
-            other => other.clone(),
-        }
-    }
-    let plain = schema(stored);
-    let fields: Vec<_> = plain
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone().with_data_type(dates(field.data_type())))
-        .collect();
-    Arc::new(Schema::new_with_metadata(fields, plain.metadata().clone()))
-}
-
 fn normal_field(field: &Field, name: &str) -> FieldRef {
     let metadata: HashMap<_, _> = EXTENSION
         .iter()

@@ -20,7 +20,7 @@ use crate::buffers::{Buffers, Lent};
 use crate::columnar::conform::{Conform, project};
 use crate::columnar::lanes::{Lane, Lanes, Step};
 use crate::columnar::pages::Groups;
-use crate::columnar::{merged, normal};
+use crate::columnar::{merged, parquet_types};
 use crate::compression;
 use crate::error::{ReadError, Result};
 use crate::guard::guarded;
@@ -42,7 +42,7 @@ impl Format for Parquet {
     fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef> {
         merged::schema_of(files, scan, |file| {
             let (_, metadata) = open(file, scan)?;
-            Ok(normal::parquet_schema(metadata.schema()))
+            Ok(parquet_types::schema(metadata.schema(), metadata.metadata()))
         })
     }
 

@@ -1,0 +1,75 @@
+"""Times in Parquet files: with the units and zones that `datasets` gives them."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import fast_axolotl
+
+SECONDS = [1_577_847_845, None, -11_676_096]
+TYPES = {
+    f"{unit} {zone}": pa.timestamp(unit, zone)
+    for unit, zone in itertools.product(
+        ("s", "ms", "us", "ns"), (None, "UTC", "Asia/Tokyo", "+02:00")
+    )
+}
+
+
+def times(words: bool = True) -> pa.Table:
+    columns: dict[str, Any] = {"before": pa.array([[1], [], None], pa.list_(pa.int8()))}
+    for name, kind in TYPES.items():
+        column = pa.array(SECONDS, pa.timestamp("s", kind.tz)).cast(kind)
+        columns[name] = column
+        columns[f"lists of {name}"] = pa.ListArray.from_arrays([0, 1, 1, 3], column)
+        columns[f"structs of {name}"] = pa.StructArray.from_arrays([column], ["time"])
+        if words:
+            columns[f"words of {name}"] = column.dictionary_encode()
+    columns["dates"] = pa.array([0, None, 86_400_000], pa.date64())
+    columns["lengths"] = pa.array([1, None, 3], pa.duration("s"))
+    return pa.table(columns)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"version": "1.0"},
+        {"version": "2.4"},
+        {"store_schema": False},
+        {"coerce_timestamps": "ms"},
+        {"coerce_timestamps": "us", "store_schema": False},
+        {"use_deprecated_int96_timestamps": True},
+        {"use_deprecated_int96_timestamps": True, "store_schema": False},
+    ],
+    ids=str,
+)
+def test_as_datasets_reads_them(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "a.parquet"
+    # The crate that reads Parquet does not know dictionaries of these old times.
+    words = "use_deprecated_int96_timestamps" not in options
+    pq.write_table(times(words), path, **options)
+    loaded = datasets.load_dataset(
+        "parquet", data_files=str(path), split="train", cache_dir=tmp_path / "cache"
+    )
+    read = pa.table(fast_axolotl.open_dataset(path))
+    expected = loaded.data.table.combine_chunks()
+    assert {field.name: field.type for field in read.schema} == {
+        field.name: field.type for field in expected.schema
+    }
+    assert read.equals(expected)
+
+
+def test_a_schema_that_can_not_be_read_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    with pq.ParquetWriter(path, times().schema, store_schema=False) as writer:
+        writer.write_table(times())
+        writer.add_key_value_metadata({"ARROW:schema": "no base64"})
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        pq.read_schema(path)
+    with pytest.raises(RuntimeError, match=r"a\.parquet.*schema"):
+        fast_axolotl.open_dataset(path).schema  # noqa: B018
