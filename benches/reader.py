@@ -39,6 +39,9 @@ GOALS = {
     "data.json": 2.5,
     "data.txt": 1.0,
     "data.txt.gz": 1.0,
+    "short.parquet": 1.0,
+    "short.jsonl": 1.0,
+    "short.csv": 1.0,
     "data.parquet as lists": 1.5,
     "data.jsonl as lists": 2.0,
     "data.csv as lists": 1.3,
@@ -136,10 +139,13 @@ def datafusion_parquet(path: str) -> Any:
     return datafusion("read_parquet", path)
 
 
-def scanned(path: str) -> Any:
-    import pyarrow.dataset
+def scanned(kind: str) -> Callable[[str], Any]:
+    def run(path: str) -> Any:
+        import pyarrow.dataset
 
-    return pyarrow.dataset.dataset(path, format="parquet").to_batches(batch_size=BATCH)
+        return pyarrow.dataset.dataset(path, format=kind).to_batches(batch_size=BATCH)
+
+    return run
 
 
 def ipc_file(path: str) -> Any:
@@ -281,6 +287,10 @@ def text_lines(path: str) -> Iterator[int]:
             yield len(batch)
 
 
+def in_folder(run: Callable[[str], Any], ending: str) -> Callable[[str], Any]:
+    return lambda path: run(f"{path}/*.{ending}")
+
+
 def arrow(make: Callable[[str], Any]) -> Callable[[str], Iterator[int]]:
     return lambda path: touched(make(path))
 
@@ -296,7 +306,7 @@ def cases() -> Cases:
 
     parquets = {
         "pyarrow iter_batches": arrow(parquet(memory_map=True, pre_buffer=False)),
-        "pyarrow to_batches": arrow(scanned),
+        "pyarrow to_batches": arrow(scanned("parquet")),
         "polars": arrow(polars("scan_parquet")),
         "duckdb": arrow(duckdb("read_parquet")),
         "datafusion": arrow(datafusion_parquet),
@@ -319,6 +329,12 @@ def cases() -> Cases:
     for ending in ("", ".gz"):
         peers = {"python": text_lines, "pyarrow": arrow(pyarrow_lines)}
         group(f"data.txt{ending}", {**peers, "polars": arrow(polars("scan_lines"))})
+    for ending, kind in (("parquet", "parquet"), ("jsonl", "json"), ("csv", "csv")):
+        scan = "scan_ndjson" if kind == "json" else f"scan_{kind}"
+        peers = {"pyarrow": arrow(scanned(kind))}
+        peers |= {"polars": arrow(in_folder(polars(scan), ending))}
+        peers |= {"duckdb": arrow(in_folder(duckdb(f"read_{kind}"), ending))}
+        group(f"short.{ending}", peers)
     whole = " as lists"
     group(
         "data.parquet",

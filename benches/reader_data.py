@@ -89,7 +89,7 @@ def make(folder: Path, rows: int, seed: int = 7) -> dict[str, int]:
     done = folder / "rows.json"
     if done.exists():
         found: dict[str, int] = json.loads(done.read_text())
-        if found["data.parquet"] == rows:
+        if found.get("short.parquet") == rows:
             return found
     source = Rows(seed)
     batches = [
@@ -99,7 +99,7 @@ def make(folder: Path, rows: int, seed: int = 7) -> dict[str, int]:
         for start in range(0, rows, BATCH)
     ]
     counts = _columnar(folder, pa.Table.from_batches(batches, SCHEMA), batches)
-    counts |= _text(folder, batches)
+    counts |= _text(folder, batches) | _short(folder, pa.Table.from_batches(batches, SCHEMA))
     done.write_text(json.dumps(counts))
     return counts
 
@@ -120,6 +120,29 @@ def _columnar(folder: Path, table: pa.Table, batches: list[pa.RecordBatch]) -> d
     datasets.Dataset(table).save_to_disk(folder / "saved", num_shards=4)
     files = ("data.parquet", "snappy.parquet", "one.parquet", *names, "data.arrows", "saved")
     return dict.fromkeys(files, len(table))
+
+
+def _short(folder: Path, table: pa.Table) -> dict[str, int]:
+    """The same rows in a thousand files."""
+    import pyarrow.csv as pacsv
+
+    def lines(part: pa.Table, path: Path) -> None:
+        with path.open("w") as out:
+            out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in part.to_pylist())
+
+    writers = {
+        "parquet": lambda part, path: pq.write_table(part, path, compression="zstd"),
+        "csv": lambda part, path: pacsv.write_csv(part.select(FLAT.names), path),
+        "jsonl": lines,
+    }
+    size = -(-len(table) // 1000)
+    for ending, write in writers.items():
+        shutil.rmtree(folder / f"short.{ending}", ignore_errors=True)
+        (folder / f"short.{ending}").mkdir()
+        for start in range(0, len(table), size):
+            path = folder / f"short.{ending}" / f"{start:08}.{ending}"
+            write(table.slice(start, size), path)
+    return {f"short.{ending}": len(table) for ending in writers}
 
 
 def _text(folder: Path, batches: list[pa.RecordBatch]) -> dict[str, int]:
@@ -158,7 +181,7 @@ def make_longer(folder: Path, longer: Path) -> None:
     """Write the files of `folder` with all their rows three times; those that are there stay."""
     longer.mkdir(parents=True, exist_ok=True)
     done = longer / "done"
-    if done.exists():
+    if done.exists() and (longer / "short.csv").exists():
         return
     for name in ("data.jsonl", "data.txt"):
         for ending in ("", ".gz", ".zst"):
@@ -173,6 +196,9 @@ def make_longer(folder: Path, longer: Path) -> None:
     packed = [pa.compress(part, "zstd", asbytes=True) for part in (header, rows)]
     _repeat(longer / "data.csv.zst", *packed)
     _repeat_columnar(folder, longer)
+    for ending in ("parquet", "jsonl", "csv"):
+        for number in range(TIMES):
+            shutil.copytree(folder / f"short.{ending}", longer / f"short.{ending}" / str(number))
     done.touch()
 
 

@@ -201,7 +201,7 @@ def _one_format(detect: Callable[[str], str], paths: Iterable[str]) -> str:
 
 def _size(paths: Iterable[str]) -> int:
     # What is missing is for the reader to say, in its place.
-    return sum(os.stat(path).st_size for path in paths if os.path.exists(path))
+    return sum(stamp[0] for stamp in stamps(paths) if stamp)
 
 
 def stamps(paths: Iterable[str]) -> list[tuple[int, int, int] | None]:

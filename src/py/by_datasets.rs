@@ -122,6 +122,11 @@ impl Format for ByDatasets {
         Ok(self.stream(first, None, false)?.1)
     }
 
+    fn reads_side_by_side(&self) -> bool {
+        // Python runs one thread at a time.
+        false
+    }
+
     fn open(
         &self,
         file: &Source,

@@ -9,7 +9,8 @@ use crate::columnar::conform::project;
 use crate::error::{Cause, ReadError, Result};
 use crate::joins::Joins;
 use crate::rechunk::Rechunker;
-use crate::scan::{BatchSource, Format, Scan};
+use crate::scan::{BatchSource, Format, Infer, Scan};
+use crate::short_files::{self, ShortFile, ShortFiles};
 use crate::source::Source;
 
 /// Files of one format with one schema.
@@ -37,7 +38,7 @@ impl Dataset {
                 // What else is wrong comes in its place, behind the rows before it.
                 _ => schema,
             },
-            None => format.infer(&files, &scan)?,
+            None => format.infer(&files, &for_look(&files, &scan))?,
         };
         project(&schema, scan.columns.as_deref())?;
         Ok(Dataset { format, files: files.into(), schema, given, scan })
@@ -83,6 +84,14 @@ impl Dataset {
         Ok(Some(total))
     }
 
+    /// Opens file `index`, with as many threads as are of use for it.
+    fn open(&self, index: usize, scan: &Scan) -> Result<Box<dyn BatchSource>> {
+        let file = self.files.get(index).ok_or_else(|| ReadError::request("no such file"))?;
+        let one = Scan { threads: 1, ..scan.clone() };
+        let is_for_one = scan.threads > 1 && short_files::is_for_one_thread(file);
+        self.format.open(file, &self.schema, self.given, if is_for_one { &one } else { scan })
+    }
+
     /// Starts to read.
     pub fn reader(&self) -> Result<Reader> {
         let schema = self.schema()?;
@@ -93,9 +102,19 @@ impl Dataset {
             dataset: self.clone(),
             file: 0,
             source: None,
+            short_files: None,
             done: false,
             error: None,
         })
+    }
+}
+
+/// How the first file is looked at, where it is the only one.
+fn for_look(files: &[Source], scan: &Scan) -> Scan {
+    let is_for_one = files.first().is_some_and(short_files::is_for_one_thread);
+    match scan.infer {
+        Infer::First | Infer::Chunk if is_for_one => Scan { threads: 1, ..scan.clone() },
+        _ => scan.clone(),
     }
 }
 
@@ -103,8 +122,11 @@ impl Dataset {
 pub struct Reader {
     dataset: Dataset,
     schema: SchemaRef,
+    /// The number of the next file.
     file: usize,
     source: Option<Box<dyn BatchSource>>,
+    /// Short files from `file` on that are read ahead.
+    short_files: Option<ShortFiles>,
     chunks: Rechunker,
     joins: Joins,
     done: bool,
@@ -152,7 +174,9 @@ impl Reader {
         }
         self.chunks.put_back(joined.into_iter());
         let mut left = rows - self.chunks.skip(rows);
-        while left > 0 && self.open_next()? {
+        // What is left out need not be read.
+        self.short_files = None;
+        while left > 0 && self.open_next(false)? {
             let Some(source) = &mut self.source else { break };
             let skipped = source.skip(left)?;
             left -= skipped.rows;
@@ -168,23 +192,56 @@ impl Reader {
     /// Stops all threads and closes all files.
     pub fn close(&mut self) {
         self.source = None;
+        self.short_files = None;
         self.done = true;
         self.dataset.scan.buffers.clear();
     }
 
-    fn open_next(&mut self) -> Result<bool> {
+    /// `ahead`: those behind it will be read, too.
+    fn open_next(&mut self, ahead: bool) -> Result<bool> {
         if self.source.is_some() {
             return Ok(true);
         }
-        let dataset = &self.dataset;
-        let Some(file) = dataset.files.get(self.file) else { return Ok(false) };
+        let index = self.file;
+        let Some(file) = self.dataset.files.get(index).cloned() else { return Ok(false) };
         self.file += 1;
-        let source = dataset
-            .format
-            .open(file, &dataset.schema, dataset.given, &dataset.scan)
-            .map_err(|error| error.in_file(file.path()))?;
-        self.source = Some(source);
+        let read_ahead = if ahead { self.short_file(index) } else { Ok(None) };
+        let source = match read_ahead {
+            Ok(Some(file)) => Ok(Box::new(file) as _),
+            Ok(None) => self.dataset.open(index, &self.dataset.scan),
+            Err(error) => Err(error),
+        };
+        self.source = Some(source.map_err(|error| error.in_file(file.path()))?);
         Ok(true)
+    }
+
+    /// File `index` where it is one of those that are read ahead; not the first, for its rows come sooner
+    /// without.
+    fn short_file(&mut self, index: usize) -> Result<Option<ShortFile>> {
+        let dataset = &self.dataset;
+        if self.short_files.is_none()
+            && (index == 0
+                || dataset.scan.threads < 2
+                || !dataset.format.reads_side_by_side()
+                || !dataset.files.get(index).is_some_and(short_files::is_short))
+        {
+            return Ok(None);
+        }
+        let files = self.short_files.get_or_insert_with(|| {
+            let (sources, opened) = (Arc::clone(&dataset.files), dataset.clone());
+            ShortFiles::new(
+                index,
+                Arc::clone(&self.schema),
+                &dataset.scan,
+                move |index| sources.get(index).is_some_and(short_files::is_short),
+                Arc::new(move |index, scan| opened.open(index, scan)),
+            )
+        });
+        let file = files.advance();
+        if !matches!(file, Ok(Some(_))) {
+            self.short_files = None;
+        }
+        file
     }
 
     fn next_of_source(&mut self) -> Result<Option<RecordBatch>> {
@@ -209,7 +266,7 @@ impl Reader {
 
     /// The next batch of the file, or the file's end; `None` after the last file.
     fn next_of_file(&mut self) -> Result<Option<Option<RecordBatch>>> {
-        if !self.open_next()? {
+        if !self.open_next(true)? {
             return Ok(None);
         }
         let Some(source) = &mut self.source else { return Ok(None) };

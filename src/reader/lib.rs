@@ -45,6 +45,7 @@ pub mod rechunk;
 pub mod scan;
 pub mod serialized;
 mod settled;
+mod short_files;
 pub mod source;
 mod spare;
 pub mod text;

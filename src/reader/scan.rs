@@ -165,6 +165,11 @@ pub trait Format: Send + Sync {
         Ok(())
     }
 
+    /// Whether several files may be read at a time, each by a thread of its own.
+    fn reads_side_by_side(&self) -> bool {
+        true
+    }
+
     /// Opens one of the files. With `schema`, all batches have just this schema (all columns of it, or
     /// those of `scan.columns`): columns that the file lacks are null, others than these an error, types
     /// are cast as `datasets` casts them, or are an error that names row and column.
