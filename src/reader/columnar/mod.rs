@@ -2,6 +2,7 @@
 
 mod cast;
 pub mod conform;
+mod decompress;
 pub mod ipc;
 pub mod lanes;
 mod merged;

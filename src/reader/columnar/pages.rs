@@ -8,18 +8,23 @@ use std::sync::Arc;
 use std::vec;
 
 use parquet::arrow::arrow_reader::RowGroups;
-use parquet::basic::Encoding;
+use parquet::basic::{Compression, Encoding};
 use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use crate::buffers::Buffers;
+use crate::columnar::decompress::Codec;
+
 /// Some row groups of a file.
 pub struct Groups<R> {
     pub reader: Arc<R>,
     pub metadata: Arc<ParquetMetaData>,
     pub groups: Vec<usize>,
+    /// For what pages decompress to.
+    pub buffers: Arc<Buffers>,
 }
 
 impl<R: ChunkReader + 'static> RowGroups for Groups<R> {
@@ -32,6 +37,7 @@ impl<R: ChunkReader + 'static> RowGroups for Groups<R> {
             reader: Arc::clone(&self.reader),
             metadata: Arc::clone(&self.metadata),
             groups: self.groups.clone().into_iter(),
+            buffers: Arc::clone(&self.buffers),
             column,
         }))
     }
@@ -54,6 +60,7 @@ struct Chunks<R> {
     reader: Arc<R>,
     metadata: Arc<ParquetMetaData>,
     groups: vec::IntoIter<usize>,
+    buffers: Arc<Buffers>,
     column: usize,
 }
 
@@ -63,9 +70,17 @@ impl<R: ChunkReader + 'static> Chunks<R> {
         let group = self.metadata.row_groups().get(index).ok_or_else(lacks)?;
         let column = group.columns().get(self.column).ok_or_else(lacks)?;
         let rows = rows_of(group);
-        let pages = SerializedPageReader::new(Arc::clone(&self.reader), column, rows, None)?;
+        let codec = Codec::of(column.compression());
+        let as_stored = || {
+            let column = column.clone().into_builder();
+            column.set_compression(Compression::UNCOMPRESSED).build()
+        };
+        let plain = codec.map(|_| as_stored()).transpose()?;
+        let read = plain.as_ref().unwrap_or(column);
+        let pages = SerializedPageReader::new(Arc::clone(&self.reader), read, rows, None)?;
         let max_level = column.column_descr().max_rep_level();
-        Ok(Box::new(Counted { pages, max_level, rows, seen: Some(0), index }))
+        let buffers = Arc::clone(&self.buffers);
+        Ok(Box::new(Pages { pages, codec, buffers, max_level, rows, seen: Some(0), index }))
     }
 }
 
@@ -80,9 +95,12 @@ impl<R: ChunkReader + 'static> Iterator for Chunks<R> {
 
 impl<R: ChunkReader + 'static> PageIterator for Chunks<R> {}
 
-/// The pages of one column in one row group.
-struct Counted<P> {
+/// The pages of one column in one row group, decompressed and counted.
+struct Pages<P> {
     pages: P,
+    /// What is to be decompressed here.
+    codec: Option<Codec>,
+    buffers: Arc<Buffers>,
     max_level: i16,
     rows: usize,
     /// Rows that began in the pages so far; `None` once that can't be told.
@@ -91,7 +109,14 @@ struct Counted<P> {
     index: usize,
 }
 
-impl<P: PageReader> Counted<P> {
+impl<P: PageReader> Pages<P> {
+    fn decompressed(&self, page: Page) -> Result<Page> {
+        match self.codec {
+            Some(codec) => codec.decompress(page, &self.buffers),
+            None => Ok(page),
+        }
+    }
+
     fn count(&mut self, page: &Page) -> Result<()> {
         let Some(seen) = self.seen.filter(|_| page.is_data_page()) else { return Ok(()) };
         let Some(levels) = Levels::of(page, self.max_level) else {
@@ -123,9 +148,10 @@ impl<P: PageReader> Counted<P> {
     }
 }
 
-impl<P: PageReader> PageReader for Counted<P> {
+impl<P: PageReader> PageReader for Pages<P> {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         let page = self.pages.get_next_page()?;
+        let page = page.map(|page| self.decompressed(page)).transpose()?;
         match &page {
             Some(page) => self.count(page)?,
             None => self.check_whole()?,
@@ -157,7 +183,8 @@ impl<P: PageReader> PageReader for Counted<P> {
     }
 
     fn take_deferred_dictionary(&mut self) -> Result<Option<Page>> {
-        self.pages.take_deferred_dictionary()
+        let page = self.pages.take_deferred_dictionary()?;
+        page.map(|page| self.decompressed(page)).transpose()
     }
 
     fn at_record_boundary(&mut self) -> Result<bool> {
@@ -165,7 +192,7 @@ impl<P: PageReader> PageReader for Counted<P> {
     }
 }
 
-impl<P: PageReader> Iterator for Counted<P> {
+impl<P: PageReader> Iterator for Pages<P> {
     type Item = Result<Page>;
 
     fn next(&mut self) -> Option<Self::Item> {

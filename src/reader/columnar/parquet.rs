@@ -221,6 +221,7 @@ struct Column {
     data: Arc<Data>,
     metadata: ArrowReaderMetadata,
     index: usize,
+    buffers: Arc<Buffers>,
     /// How its leaves make up the column; made when it is read.
     levels: Option<FieldLevels>,
     rows: usize,
@@ -247,6 +248,7 @@ impl Column {
             reader: Arc::clone(&self.data),
             metadata: Arc::clone(self.metadata.metadata()),
             groups,
+            buffers: Arc::clone(&self.buffers),
         };
         let there = groups.num_rows();
         let left = there.saturating_sub(offset);
@@ -416,6 +418,7 @@ impl Batches {
                 Box::new(Column {
                     data: Arc::clone(&data),
                     metadata: self.metadata.clone(),
+                    buffers: Arc::clone(&self.scan.buffers),
                     index,
                     levels: None,
                     rows,
