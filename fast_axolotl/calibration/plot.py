@@ -26,7 +26,7 @@ def plot(data: dict[str, Any], file: Path, cells: list[str] | None = None) -> No
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    checked = profile.validate({"checksum": "", **data}, None, source="")
+    checked = profile.unsaved(data)
     names = [
         name
         for name in data["points"]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from fast_axolotl.dispatch import call as calls
-from fast_axolotl.dispatch import modes, policy, profile, registry
-from fast_axolotl.dispatch.policy import PYTHON, RUST, THREADS, Cell, Cost, Sizes
+from fast_axolotl.dispatch import modes, profile, registry
+from fast_axolotl.dispatch.policy import PYTHON, RUST, THREADS, Cell, Cost
 from fast_axolotl.dispatch.registry import Arguments, Function, Keywords
 from fast_axolotl.dispatch.verify import first_difference
 
@@ -370,26 +370,12 @@ def _log(value: float) -> float:
     return math.log(max(value, 0.5))
 
 
-def typical(name: str, rows: int, length: int = 64) -> Sizes:
-    """Return sizes of a call for tables."""
-    del name
-    return Sizes(rows, rows * length, rows * length)
-
-
-def rule_source(data: dict[str, Any]) -> profile.Profile:
-    """Return a profile's data as rules."""
-    checked = {"checksum": "", **data}
-    return profile.validate(checked, None, source="calibration")
-
-
 __all__ = [
     "EFFORTS",
     "DifferenceError",
     "Grid",
     "calibrate",
     "grids",
-    "policy",
     "profile_data",
     "runner",
-    "typical",
 ]

@@ -224,6 +224,11 @@ def validate(data: dict[str, Any], key: dict[str, Any] | None, source: str) -> P
     return Profile(source, cells, fits, data)
 
 
+def unsaved(data: dict[str, Any]) -> Profile:
+    """Return the profile that a calibration has just measured, which has no checksum yet."""
+    return validate({"checksum": "", **data}, None, source="calibration")
+
+
 def _check_key(found: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name, value in wanted.items():
         if name not in found:
@@ -537,16 +542,6 @@ def _file_lock(path: str) -> Callable[[], Callable[[], None] | None]:
         return lambda: os.unlink(path)
 
     return take
-
-
-def cells_of(profile: Profile, function: registry.Function) -> dict[str, Cell]:
-    """Return the rules of a function's cells, as far as a profile has them."""
-    found = {}
-    for name in function.cells():
-        rule = lookup(profile.cells, name)
-        if rule is not None:
-            found[name] = rule
-    return found
 
 
 def lookup(table: dict[str, Any], name: str) -> Any:

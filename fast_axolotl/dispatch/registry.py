@@ -17,20 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# A list of lists or tuples, a list of 1-D NumPy arrays, a 2-D one, an Arrow list array.
 TOKEN_LAYOUTS = ("lists", "arrays", "array", "arrow")
 TEXT_LAYOUTS = ("str", "bytes", "arrow")
 OUTPUTS = ("lists", "numpy", "torch", "arrow")
-
-# What each name means, for error messages, tables and docs.
-LAYOUTS = {
-    "lists": "a list of lists (or tuples) of int",
-    "arrays": "a list of 1-D NumPy arrays",
-    "array": "a 2-D NumPy array",
-    "arrow": "an Arrow array",
-    "str": "a list of str",
-    "bytes": "a list of bytes",
-    "lengths": "two ints",
-}
 
 Arguments = tuple["Any", ...]
 Keywords = dict[str, "Any"]

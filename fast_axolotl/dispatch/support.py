@@ -5,7 +5,7 @@ error of the chosen side is the caller's error.
 """
 
 from . import registry
-from .registry import Arguments, Condition, Function, Keywords
+from .registry import Arguments, Function, Keywords
 
 # function name -> why it was taken out for the rest of the process.
 quarantined: dict[str, str] = {}
@@ -31,18 +31,6 @@ def refusal(function: Function, args: Arguments, kwargs: Keywords) -> str | None
         if not condition.holds(args, kwargs):
             return condition.reason
     return None
-
-
-def conditions(function: Function) -> list[Condition]:
-    """Return the whole chain of a function, for documentation and tests."""
-    return [
-        Condition(lambda _a, _k: function.rust is not None, "the Rust extension is not available"),
-        Condition(
-            lambda _a, _k: function.name not in quarantined,
-            "quarantined after a panic in this process",
-        ),
-        *function.conditions,
-    ]
 
 
 def quarantine(operation: str, reason: str) -> None:

@@ -79,13 +79,6 @@ impl Block {
     pub fn data(&self) -> &[u8] {
         self.buffer.get(..self.length).unwrap_or_default()
     }
-
-    /// The bytes themselves, for an Arrow buffer without a copy. They will not be used for another block.
-    pub fn into_data(mut self) -> Vec<u8> {
-        let mut data = std::mem::take(&mut self.buffer);
-        data.truncate(self.length);
-        data
-    }
 }
 
 impl Drop for Block {

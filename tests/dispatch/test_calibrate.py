@@ -51,7 +51,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def crossover(data: dict[str, Any], name: str) -> float:
-    cell = run.rule_source(data).cells[name]
+    cell = profile.unsaved(data).cells[name]
     low, high = 0.1, 1e6
     side = cell.choose(Sizes(low, 4 * low, 4 * low), False)
     assert cell.choose(Sizes(high, 4 * high, 4 * high), False) != side, cell
@@ -78,7 +78,7 @@ def test_a_cost_injected_into_real_calls_is_found(planted: int, slow_start: str)
     assert abs(math.log2(found / planted)) < 0.25
     assert data["audit"]["mean"] < 0.05
     # And used: real calls on either side of it.
-    call.use(run.rule_source(data))
+    call.use(profile.unsaved(data))
     before = {side: stats()["slowed"][side]["calls"] for side in (PYTHON, RUST)}
     public([4] * (planted // 2))
     public([4] * (planted * 2))

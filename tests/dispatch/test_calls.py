@@ -368,10 +368,13 @@ class TestAdapters:
         with pytest.raises(ValueError, match="unknown operation 'nothing'"):
             register(function._replace(name="other", operation="nothing"))
 
-    def test_the_chain_begins_with_the_process(self) -> None:
-        function, _ = self.function()
-        assert [c.reason.split()[0] for c in support.conditions(function)] == ["the", "quarantined"]
-        assert all(c.holds((), {}) for c in support.conditions(function))
+    def test_the_chain_begins_with_the_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        function, _ = self.function(conditions=(Condition(lambda *_: False, "it never can"),))
+        assert support.refusal(function, (), {}) == "it never can"
+        monkeypatch.setitem(support.quarantined, function.name, "it panicked")
+        assert support.refusal(function, (), {}) == "it panicked"
+        function = function._replace(rust=None)
+        assert support.refusal(function, (), {}) == "the Rust extension is not available"
 
 
 class TestObservation:

@@ -66,12 +66,6 @@ def _size_is_dropped(args: Arguments, kwargs: Keywords) -> bool:
     return bool(config.type) and not settings.current.preferences
 
 
-def _has_reader(_args: Arguments, _kwargs: Keywords) -> bool:
-    import fast_axolotl
-
-    return hasattr(fast_axolotl, "open_dataset")
-
-
 def build(original: Implementation) -> Implementation:
     """Return the loader that fills the cache of `datasets` first, and lets `original` open it."""
 
@@ -144,7 +138,6 @@ SEAMS: tuple[Seam, ...] = (
             taking(_is_plain_file, "it is no single local file of a format of ours"),
             Condition(_is_wanted, "dataset_use_rust_streaming does not engage for it"),
             Condition(_size_is_dropped, "the size of the file would be in the prepared folder"),
-            Condition(_has_reader, "this fast-axolotl has no reader"),
         ),
     ),
 )
