@@ -7,7 +7,7 @@ import logging
 from fast_axolotl.axolotl import patch_map, shim
 from fast_axolotl.dispatch import call, profile, registry
 
-from . import run
+from . import check, run
 from .measure import BusyError
 
 LOG = logging.getLogger("fast_axolotl.axolotl")
@@ -66,7 +66,7 @@ def calibrate_host(effort: str = "default") -> bool:
     try:
         file = profile.path()
         with profile.lock(file) as waited:
-            if waited and _is_valid(file):
+            if waited and check.valid(file) is not None:
                 call.reload()
                 return False
             profile.write(file, run.calibrate(effort, grid=grid(effort), key=key()))
@@ -75,14 +75,4 @@ def calibrate_host(effort: str = "default") -> bool:
         return False
     call.reload()
     LOG.info("fast-axolotl is calibrated: %s", file)
-    return True
-
-
-def _is_valid(file: str) -> bool:
-    from .fingerprint import key
-
-    try:
-        profile.load(file, key())
-    except (profile.ProfileError, FileNotFoundError):
-        return False
     return True

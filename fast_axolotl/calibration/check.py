@@ -6,6 +6,7 @@ from fast_axolotl.dispatch import policy, profile, registry
 from fast_axolotl.dispatch.policy import PYTHON, RUST, THREADS, Sizes
 
 from . import fit, run
+from .fingerprint import key
 from .fit import AUDIT, Point
 
 # The table's sizes.
@@ -16,6 +17,14 @@ LENGTH = 64
 _OUTDATED = 0.05
 # A rule that is slower than Python by more than this, at a size held out, is worth a warning.
 SLOWER = 0.05
+
+
+def valid(file: str) -> profile.Profile | None:
+    """Return the profile in a file; None where there is none that this host and build can use."""
+    try:
+        return profile.load(file, key())
+    except (profile.ProfileError, FileNotFoundError):
+        return None
 
 
 def check(found: profile.Profile) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ._progress import parts
+
 
 class Status(IntEnum):
     """Exit statuses; 2 is a usage error."""
@@ -35,11 +37,11 @@ def calibrate(
         Path | None, typer.Option(help="Draw points, fits and crossovers into a PNG.")
     ] = None,
 ) -> None:
-    """Measure where Rust and the original Python cross on this host (12 seconds by default).
+    """Measure where Rust and Python cross on this host.
 
-    The profile goes to FAST_AXOLOTL_PROFILE or the user's cache folder; the next import uses it.
-    Exit status: 0 done, 1 failed, 3 the machine is too busy (the old profile stays), 4 --check or
-    --show found no profile, or an invalid or outdated one, 130 interrupted.
+    Takes up to 12 seconds. The profile goes to FAST_AXOLOTL_PROFILE or the user's cache folder; the
+    next import uses it. Exit status: 0 done, 1 failed, 3 the machine is too busy (the old profile
+    stays), 4 --check or --show found no profile, or an invalid or outdated one, 130 interrupted.
     """
     if quick and full:
         raise typer.BadParameter("--quick and --full exclude each other")
@@ -135,7 +137,7 @@ def _calibrate(
 ) -> tuple[Status, dict[str, Any], dict[str, Any]]:
     import os
 
-    from fast_axolotl.calibration import axolotl, run
+    from fast_axolotl.calibration import axolotl, check, run
     from fast_axolotl.calibration.fingerprint import key
     from fast_axolotl.calibration.measure import BusyError
     from fast_axolotl.dispatch import call, profile
@@ -145,7 +147,7 @@ def _calibrate(
 
     try:
         with profile.lock(file, waiting=waiting) as waited:
-            found = _just_made(file) if waited else None
+            found = check.valid(file) if waited else None
             if found is not None:
                 if not as_json:
                     typer.echo(f"profile: {file} (another process has just made it)")
@@ -153,7 +155,7 @@ def _calibrate(
             # Before it takes its time rather than after: can it be written at all?
             if os.path.isdir(file):
                 raise profile.ProfileError(f"{file} is a folder")
-            with _Progress() as progress:
+            with parts("calibrating") as progress:
                 data = run.calibrate(
                     effort, progress=progress, grid=axolotl.grid(effort), key=key()
                 )
@@ -189,51 +191,11 @@ def _warn(against_python: float) -> None:
         )
 
 
-def _just_made(file: str) -> Any:
-    from fast_axolotl.calibration.fingerprint import key
-    from fast_axolotl.dispatch import profile
-
-    try:
-        return profile.load(file, key())
-    except (profile.ProfileError, FileNotFoundError):
-        return None
-
-
 def _result(data: dict[str, Any], file: str) -> dict[str, Any]:
     return {
         "profile": file,
         **{name: data[name] for name in ("version", "key", "made", "verdicts", "fit", "audit")},
     }
-
-
-class _Progress:
-    """A bar on a terminal, a line every few seconds otherwise; on stderr."""
-
-    def __enter__(self) -> "_Progress":
-        import time
-
-        self._clock = time.monotonic
-        self._due = self._clock() + 1.0
-        self._bar: Any = None
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import Progress
-
-            self._bar = Progress(console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task("calibrating", total=1.0)
-            self._bar.start()
-        return self
-
-    def __call__(self, part: float, what: str) -> None:
-        if self._bar is not None:
-            self._bar.update(self._task, completed=part, description=what)
-        elif self._clock() >= self._due:
-            self._due = self._clock() + 2.0
-            print(f"calibrating: {part:.0%} ({what})", file=sys.stderr, flush=True)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
 
 # --- looking at a profile --------------------------------------------------------------------

@@ -200,38 +200,35 @@ def push() -> None:
                 entry.direct = function.python if entry.constant == PYTHON else None
                 entry.front = function.front if entry.constant == RUST else None
                 continue
-            cells = entry.cells
-            if cells is None and (tracked or mode == modes.VERIFY):
-                state = _SLOW
-            elif standing is not None:
-                state = _SLOW if tracked else _PYTHON
-            elif tracked or mode == modes.VERIFY:
-                state = _SLOW
-            elif mode == modes.PYTHON:
-                state = _PYTHON
-            elif mode == modes.RUST and not function.threaded:
-                state = _RUST
-            elif cells is None:
-                state = _COLD
-            else:
-                used = cells
-                if mode == modes.RUST:
-                    used = {name: forced_rust(cell) for name, cell in cells.items()}
-                constants = {cell.constant() for cell in used.values()}
-                state = _TABLE
-                if constants == {PYTHON}:
-                    state = _PYTHON
-                elif constants == {RUST} and (mode != modes.RUST or not function.threaded):
-                    state = _RUST
+            refused = standing is not None
             _core.dispatch_push(
                 entry.index,
-                state,
-                standing is not None,
+                _SLOW if tracked else _state(entry, mode, refused),
+                refused,
                 mode == modes.RUST,
-                None if cells is None else _table(cells),
+                None if entry.cells is None else _table(entry.cells),
             )
         if _core is not None:
             _core.dispatch_threads(thread_budget())
+
+
+def _state(entry: _Entry, mode: str, refused: bool) -> int:
+    """Return what the extension does with a call outside every block that nobody watches."""
+    cells, threaded = entry.cells, entry.function.threaded
+    if mode == modes.VERIFY and (cells is None or not refused):
+        return _SLOW
+    if refused or mode == modes.PYTHON:
+        return _PYTHON
+    if mode == modes.RUST and not threaded:
+        return _RUST
+    if cells is None:
+        return _COLD
+    if mode == modes.RUST:
+        cells = {name: forced_rust(cell) for name, cell in cells.items()}
+    constants = {cell.constant() for cell in cells.values()}
+    if constants == {PYTHON}:
+        return _PYTHON
+    return _RUST if constants == {RUST} and mode != modes.RUST else _TABLE
 
 
 def _constant(entry: _Entry, mode: str) -> str | None:
@@ -318,13 +315,20 @@ def answer(entry: _Entry, args: Arguments, kwargs: Keywords) -> Any:
         from .verify import verify
 
         return verify(entry, args, kwargs)
-    if not _tracked():
-        side, _ = (
-            (PYTHON, None) if mode == modes.PYTHON or reason else _decide(entry, mode, args, kwargs)
-        )
-        return run(entry, side, args, kwargs)
+    is_open = mode != modes.PYTHON and reason is None
+    if _tracked():
+        return _tracked_answer(entry, mode, is_open, args, kwargs)
+    side = _decide(entry, mode, args, kwargs)[0] if is_open else PYTHON
+    return run(entry, side, args, kwargs)
+
+
+def _tracked_answer(
+    entry: _Entry, mode: str, is_open: bool, args: Arguments, kwargs: Keywords
+) -> Any:
+    """Answer a call that is logged or timed; `is_open`: it need not go to the original."""
+    function = entry.function
     side, call = PYTHON, None
-    if mode != modes.PYTHON and reason is None:
+    if is_open:
         side, call = _decide(entry, mode, args, kwargs)
         trace.log(
             10,

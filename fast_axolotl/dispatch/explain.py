@@ -154,7 +154,7 @@ def _winner(
     if many and cell.split is not None and cell.many is not None:
         split = cell.split.choose(sizes)
         verdict = cell.many if split == THREADS else cell.one
-        rule = f"{verdict.describe()}; {cell.split.describe()}"
+        rule = f"{cell.split.describe()}; against python {verdict.describe()}"
     else:
         rule = cell.one.describe()
     if mode == modes.VERIFY:

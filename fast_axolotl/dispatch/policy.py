@@ -90,6 +90,8 @@ class Verdict(NamedTuple):
 
     def describe(self) -> str:
         """Return the rule in words."""
+        if self.kind == "always" and (self.holder, self.side) == (RUST, RUST):
+            return "never several threads"
         if self.kind == "always":
             return f"always {self.side}"
         if self.kind == "threshold":
