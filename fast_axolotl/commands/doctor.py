@@ -12,7 +12,10 @@ def doctor(
         bool, typer.Option("--axolotl", help="Import Axolotl and show what is replaced in it.")
     ] = False,
 ) -> None:
-    """Show version, extension, CPU, threads, profile, modes and patches."""
+    """Show what an issue report needs: versions, choices, patches.
+
+    Version, extension, CPU, threads, profile, modes, patches, and variables of the environment.
+    """
     if axolotl:
         from fast_axolotl.calibration.axolotl import load_seams
 

@@ -7,11 +7,15 @@ import typer
 
 
 def explain(
-    operation: Annotated[str, typer.Argument(help="pack, pad, hash, or a function's name.")],
+    operation: Annotated[
+        str, typer.Argument(help="pack, pad or hash, for the first function of it; or a function.")
+    ],
     rows: Annotated[int, typer.Option(help="Sequences or texts.", min=0)] = 1,
     length: Annotated[int, typer.Option(help="Elements a row.", min=0)] = 1,
-    layout: Annotated[str | None, typer.Option(help="Of the input; default: the first.")] = None,
-    output: Annotated[str | None, typer.Option(help="Of the result; default: the first.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Of the input; default: lists, or str.")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="Of the result; default: lists.")] = None,
     threads: Annotated[int, typer.Option(help="num_threads of the call.", min=0)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")] = False,
 ) -> None:

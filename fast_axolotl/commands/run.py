@@ -28,10 +28,11 @@ def run(
         bool, typer.Option("--profile", help="Time the calls and say what was saved; costs some.")
     ] = False,
 ) -> None:
-    """Run a program with Axolotl's functions replaced, in it and in every Python it starts.
+    """Run a program, say axolotl, with functions of Axolotl replaced.
 
-    For example: fast-axolotl run -- axolotl preprocess config.yml. Its exit status is passed on;
-    which functions ran where is printed to stderr at the end.
+    They are in every Python that it starts, too: fast-axolotl run -- axolotl preprocess config.yml.
+    Its exit status is passed on (126 and 127: it can't be started); which functions ran where is
+    printed to stderr at the end.
     """
     from fast_axolotl import RUST_AVAILABLE
     from fast_axolotl.axolotl import run_report
@@ -80,7 +81,7 @@ def _wait(command: list[str], env: dict[str, str]) -> int:
         process = subprocess.Popen(command, env=env)
     except OSError as error:
         print(f"fast-axolotl run: {command[0]}: {error.strerror}", file=sys.stderr)
-        return 127 if isinstance(error, FileNotFoundError) else 126
+        raise typer.Exit(127 if isinstance(error, FileNotFoundError) else 126) from None
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         del frame
