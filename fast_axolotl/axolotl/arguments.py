@@ -75,7 +75,7 @@ class FastAxolotlArgs(BaseModel):
     dataset_use_rust_streaming: bool | None = Field(
         default=None,
         json_schema_extra={
-            "description": "Read local files by Rust. Unset: those over 1 GB, and all where "
+            "description": "Read local files by Rust. Unset: those over 1 GiB, and all where "
             "sequence_len is over 10,000."
         },
     )

@@ -37,7 +37,7 @@ def use(settings: Settings) -> Settings:
 def streams(size: int) -> bool:
     """Return whether a local file of `size` bytes is read by Rust.
 
-    0.2.0's rule: as `dataset_use_rust_streaming` says; unset, files over 1 GB and runs with a
+    0.2.0's rule: as `dataset_use_rust_streaming` says; unset, files over 1 GiB and runs with a
     `sequence_len` over 10,000.
     """
     if current.rust_streaming is not None:
