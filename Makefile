@@ -161,7 +161,7 @@ axolotl-own-tests: axolotl-env $(AXOLOTL_SDIST) ## Axolotl's own tests of its da
 	tools/axolotl_own_tests $(AXOLOTL_BIN)/python $(AXOLOTL_SDIST)
 
 .PHONY: axolotl-versions
-axolotl-versions: axolotl-copy ## The seams in older versions of Axolotl.
+axolotl-versions: axolotl-copy ## What differs between versions of Axolotl, in the older ones.
 	tools/axolotl_versions $(AXOLOTL_BIN)/python build/axolotl-tests/tests/with_axolotl build/axolotl-versions
 
 .PHONY: run-axolotl
