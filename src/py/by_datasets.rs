@@ -1,17 +1,16 @@
-//! CSV and text with options that only pandas and Python's codecs know: read by the builders of
-//! `datasets`, through `fast_axolotl.streaming.by_datasets`.
+//! Text formats with options that only pandas and Python's codecs know, or with features that only `datasets`
+//! makes: read by its builders, through `fast_axolotl.streaming.by_datasets`.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::ffi::FFI_ArrowSchema;
 use arrow_schema::{Schema, SchemaRef};
-use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::exceptions::{PyImportError, PyKeyboardInterrupt};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyCapsule, PyDict};
+use pyo3::types::{PyBytes, PyDict};
 use reader::compression::Compression;
 use reader::error::{Cause, ReadError, Result};
 use reader::format::Kind;
@@ -20,6 +19,7 @@ use reader::serialized;
 use reader::source::Source;
 
 use crate::py::arrow_capsule;
+use crate::py::reader::ArrowSchema;
 
 /// The format, with options as they came from Python.
 pub struct ByDatasets {
@@ -28,10 +28,6 @@ pub struct ByDatasets {
 }
 
 impl ByDatasets {
-    pub fn knows(kind: Kind) -> bool {
-        matches!(kind, Kind::Csv | Kind::Tsv | Kind::Text | Kind::Json)
-    }
-
     pub fn new(kind: Kind, options: Py<PyDict>) -> Self {
         ByDatasets { kind, options }
     }
@@ -46,7 +42,7 @@ impl ByDatasets {
         // What is compressed is told by its content here, once for all formats.
         let compression = file.input(&Arc::default())?.compression;
         let opened = Python::attach(|py| {
-            let schema = schema.map(|schema| PySchema { schema: Arc::clone(schema) });
+            let schema = schema.map(|schema| ArrowSchema::new(Arc::clone(schema)));
             let module = py.import(intern!(py, "fast_axolotl.streaming.by_datasets"))?;
             let path = PathBuf::from(file.path());
             let compression = compression.map(Compression::name);
@@ -60,27 +56,15 @@ impl ByDatasets {
     }
 }
 
-/// A schema for Python.
-#[pyclass(frozen)]
-struct PySchema {
-    schema: SchemaRef,
-}
-
-#[pymethods]
-impl PySchema {
-    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        let schema = FFI_ArrowSchema::try_from(self.schema.as_ref())
-            .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
-        PyCapsule::new_with_value(py, schema, c"arrow_schema")
-    }
-}
-
 fn read_error(error: &PyErr) -> ReadError {
     Python::attach(|py| {
         if error.is_instance_of::<PyKeyboardInterrupt>(py) {
             return ReadError::new(Cause::Interrupted);
         }
         let value = error.value(py);
+        if error.is_instance_of::<PyImportError>(py) {
+            return ReadError::request(value.to_string());
+        }
         if let Ok(found) = contradiction(py, value)
             && let Some(found) = found
         {

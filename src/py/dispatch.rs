@@ -638,6 +638,7 @@ pub fn choose(cell: CellData, sizes: [f64; 3], threads: bool, forced: bool) -> P
 /// The modes of a `dispatch_mode` block. Contexts hold it; while one lives, calls look for it.
 #[pyclass(frozen, module = "fast_axolotl._core")]
 pub struct Override {
+    /// Operation (None: all that are not named) -> mode.
     #[pyo3(get)]
     modes: Py<PyDict>,
     codes: Vec<u8>,

@@ -22,6 +22,7 @@ use reader::columnar::saved;
 use reader::csv::Csv;
 use reader::dataset::{Dataset, Reader};
 use reader::error::{Cause, ReadError};
+use reader::features::check_plain;
 use reader::format::{self, Kind};
 use reader::guard::contained;
 use reader::json::Json;
@@ -172,8 +173,12 @@ pub fn open_files(
     let opened = py.detach(|| {
         let kind = Kind::from_name(format)?;
         let files: Vec<_> = paths.into_iter().map(Source::new).collect();
-        let native = format_of(kind, plain)
-            .and_then(|format| Dataset::new(format, files.clone(), schema.clone(), scan.clone()));
+        let native = format_of(kind, plain).and_then(|format| {
+            if let Some(schema) = schema.as_ref().filter(|_| kind.is_text()) {
+                check_plain(schema)?;
+            }
+            Dataset::new(format, files.clone(), schema.clone(), scan.clone())
+        });
         let dataset = match native {
             Err(error) if is_left_to_datasets(&error, kind) => {
                 Dataset::new(Arc::new(ByDatasets::new(kind, options)), files, schema, scan)?
@@ -205,9 +210,9 @@ fn told(function: Py<PyAny>) -> BadFile {
     })
 }
 
-/// Whether the options ask for what only pandas, or Python's codecs, can do.
+/// Whether options or schema ask for what only pandas, Python's codecs or `datasets` itself can do.
 fn is_left_to_datasets(error: &ReadError, kind: Kind) -> bool {
-    matches!(error.cause, Cause::Unsupported(_)) && ByDatasets::knows(kind)
+    matches!(error.cause, Cause::Unsupported(_)) && kind.is_text()
 }
 
 /// What the C data interface can't pass on: a name with a NUL, which ends its strings; a type that no
@@ -263,7 +268,7 @@ impl Files {
 
     /// The schema of all columns, those that are not read too.
     fn full_schema(&self) -> ArrowSchema {
-        ArrowSchema { schema: Arc::clone(self.dataset.full_schema()) }
+        ArrowSchema::new(Arc::clone(self.dataset.full_schema()))
     }
 
     /// Start to read; for objects of Python, making which takes longer than reading, little is read ahead.
@@ -308,6 +313,12 @@ impl Files {
 #[pyclass(module = "fast_axolotl._core", frozen)]
 pub struct ArrowSchema {
     schema: SchemaRef,
+}
+
+impl ArrowSchema {
+    pub fn new(schema: SchemaRef) -> Self {
+        ArrowSchema { schema }
+    }
 }
 
 #[pymethods]
@@ -533,11 +544,13 @@ pub struct Batch {
 
 #[pymethods]
 impl Batch {
+    /// The number of rows.
     #[getter]
     fn num_rows(&self) -> usize {
         self.batch.num_rows()
     }
 
+    /// The names of the columns.
     #[getter]
     fn column_names(&self) -> Vec<String> {
         names(&self.batch.schema())
@@ -559,6 +572,10 @@ impl Batch {
 
     fn __len__(&self) -> usize {
         self.batch.num_rows()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Batch of {} rows: {}>", self.batch.num_rows(), self.column_names().join(", "))
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {

@@ -138,10 +138,8 @@ pub fn pickle_indices<'py>(
         Err(_) => {
             let begin: u64 = indices.getattr(intern!(py, "start"))?.extract()?;
             let end: u64 = indices.getattr(intern!(py, "stop"))?.extract()?;
-            {
-                let length = usize::try_from(end.saturating_sub(begin)).unwrap_or(0);
-                kernels::pickle::list((0..length).map(|i| begin + i as u64))
-            }
+            let length = usize::try_from(end.saturating_sub(begin)).unwrap_or(0);
+            kernels::pickle::list((0..length).map(|i| begin + i as u64))
         }
     };
     Ok(PyBytes::new(py, &pickle))

@@ -33,7 +33,7 @@ impl Dataset {
     ) -> Result<Self> {
         let given = schema.is_some();
         let schema = match schema {
-            Some(schema) => match format.supports(&files, &schema, &scan) {
+            Some(schema) => match format.supports(&files, &scan) {
                 Err(error) if matches!(error.cause, Cause::Unsupported(_)) => return Err(error),
                 // What else is wrong comes in its place, behind the rows before it.
                 _ => schema,

@@ -9,7 +9,7 @@ use crate::error::{ReadError, Result};
 const MADE: [&str; 6] = ["ClassLabel", "Image", "Audio", "Video", "Pdf", "Nifti"];
 
 /// [`crate::error::Cause::Unsupported`] where a schema asks for such a feature.
-pub(crate) fn check_plain(schema: &Schema) -> Result<()> {
+pub fn check_plain(schema: &Schema) -> Result<()> {
     let Some(features) = schema.metadata().get("huggingface") else { return Ok(()) };
     let kinds = features.split("\"_type\"").skip(1).filter_map(|rest| {
         let rest = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;

@@ -29,7 +29,7 @@ pub mod compression;
 pub mod csv;
 pub mod dataset;
 pub mod error;
-mod features;
+pub mod features;
 mod floats;
 pub mod format;
 pub mod guard;

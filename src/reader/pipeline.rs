@@ -66,14 +66,12 @@ pub struct Block {
     pub byte: u64,
     /// The number of the block in its file.
     pub index: u64,
-    /// Whether nothing follows it.
-    pub last: bool,
     buffers: Option<Arc<Buffers>>,
 }
 
 impl Block {
     pub fn new(data: Vec<u8>) -> Self {
-        Block { length: data.len(), buffer: data, byte: 0, index: 0, last: true, buffers: None }
+        Block { length: data.len(), buffer: data, byte: 0, index: 0, buffers: None }
     }
 
     pub fn data(&self) -> &[u8] {
@@ -400,7 +398,6 @@ impl BlockReader {
             length,
             byte: self.byte,
             index: self.index,
-            last: self.input.is_none() && rest == 0 && self.error.is_none(),
             buffers: Some(Arc::clone(&self.buffers)),
         };
         self.byte += length as u64;

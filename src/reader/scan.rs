@@ -160,8 +160,8 @@ pub trait Format: Send + Sync {
     /// `scan.columns` says.
     fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef>;
 
-    /// An error ([`Cause::Unsupported`]) where these files can't be read with this schema, which is given.
-    fn supports(&self, _files: &[Source], _schema: &SchemaRef, _scan: &Scan) -> Result<()> {
+    /// An error ([`Cause::Unsupported`]) where these files can't be read, whatever schema is given.
+    fn supports(&self, _files: &[Source], _scan: &Scan) -> Result<()> {
         Ok(())
     }
 

@@ -24,8 +24,9 @@ impl<T> Default for Spare<T> {
 }
 
 impl<T: ArrowNativeType> Spare<T> {
-    /// An empty vector with room for about `count` values.
-    pub fn take(&self, count: usize) -> Vec<T> {
+    /// An empty vector with about the `room` that this many values and no more than `most` need.
+    pub fn take(&self, last: usize, most: usize) -> Vec<T> {
+        let count = room(last, most);
         let free = || self.0.try_lock().ok()?.pop();
         let kept = if count * size_of::<T>() < LEAST_BYTES { None } else { free() };
         // One that is much shorter is not grown: what was in it need not be copied.
@@ -47,6 +48,11 @@ impl<T: ArrowNativeType> Spare<T> {
             _ => values.into(),
         }
     }
+}
+
+/// What the next values need if they are like the last ones, of which there were so many.
+pub fn room(last: usize, most: usize) -> usize {
+    (last + last / 8).min(most)
 }
 
 fn give<T>(free: &Mutex<Vec<Vec<T>>>, mut values: Vec<T>) {
@@ -88,18 +94,18 @@ mod tests {
     #[test]
     fn a_vector_comes_back_when_nobody_reads_it() {
         let spare = Spare::<i64>::default();
-        let mut values = spare.take(LONG);
+        let mut values = spare.take(LONG, LONG);
         values.extend(0..10);
         let place = values.as_ptr();
         let buffer = spare.buffer(values);
         assert_eq!(buffer.typed_data::<i64>(), (0..10).collect::<Vec<_>>());
         let part = buffer.slice_with_length(8, 16);
         drop(buffer);
-        let other = spare.take(LONG);
+        let other = spare.take(LONG, LONG);
         assert_ne!(other.as_ptr(), place);
         assert_eq!(part.typed_data::<i64>(), [1, 2]);
         drop(part);
-        let again = spare.take(LONG);
+        let again = spare.take(LONG, LONG);
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
     }
 
@@ -107,7 +113,7 @@ mod tests {
     fn short_and_huge_ones_are_not_kept() {
         let spare = Spare::<u8>::default();
         for size in [10, LEAST_BYTES - 1, MOST_BYTES + 1] {
-            drop(spare.buffer(spare.take(size)));
+            drop(spare.buffer(spare.take(size, size)));
             assert_eq!(spare.0.try_lock().map(|free| free.len()).ok(), Some(0));
         }
     }

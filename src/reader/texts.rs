@@ -34,8 +34,8 @@ impl<O: OffsetSizeTrait> Texts<O> {
     pub fn new(rows: usize, most: usize, kept: &Kept) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(O::zero());
-        let room = (kept.bytes + kept.bytes / 8).min(most);
-        Texts { offsets, bytes: kept.spare.take(room), nulls: NullBufferBuilder::new(rows) }
+        let bytes = kept.spare.take(kept.bytes, most);
+        Texts { offsets, bytes, nulls: NullBufferBuilder::new(rows) }
     }
 
     /// Appends a row. An error where offsets can't tell its end: it is left out then.

@@ -32,7 +32,6 @@ use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema, SchemaRef};
 
 use crate::error::{ReadError, Result};
-use crate::features;
 use crate::kept::Shelf;
 use crate::options::Options;
 use crate::pipeline::{Block, BlockParser, Blocks, Parsed, Pipeline, Splitter};
@@ -369,8 +368,7 @@ fn to_schema(kinds: Kinds) -> SchemaRef {
 }
 
 impl Format for Csv {
-    fn supports(&self, files: &[Source], schema: &SchemaRef, scan: &Scan) -> Result<()> {
-        features::check_plain(schema)?;
+    fn supports(&self, files: &[Source], scan: &Scan) -> Result<()> {
         match files.first() {
             // Rows that are longer than the header: pandas makes an index of them.
             Some(file) => self.start(file, scan).map(drop),

@@ -19,7 +19,7 @@ use super::shape::{is_int, is_json_field};
 use super::{jsontext, timestamp};
 use crate::casts::SINCE_EPOCH;
 use crate::floats;
-use crate::spare::Spare;
+use crate::spare::{Spare, room};
 
 /// The values of one column so far.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ enum Values {
     Struct(Box<Struct>),
 }
 
+/// Texts so far. Not [`crate::texts::Texts`]: they come from a cursor straight into the bytes, from where a
+/// row that turns out to be none is taken back.
 #[derive(Debug)]
 struct Texts {
     offsets: Vec<i32>,
@@ -128,23 +130,21 @@ fn last(offsets: &[i32]) -> usize {
     offsets.last().map_or(0, |&end| usize::try_from(end).unwrap_or(0))
 }
 
-/// What the next block will need, if it is like the one before.
-fn room(length: usize) -> usize {
-    (length + length / 8).min(16 << 20)
-}
+/// Values that the next block is expected to have, at most.
+const MOST: usize = 16 << 20;
 
 fn take_buffer<T: ArrowNativeType>(values: &mut Vec<T>, spare: &Spare<T>) -> Buffer {
-    let next = spare.take(room(values.len()));
+    let next = spare.take(values.len(), MOST);
     spare.buffer(std::mem::replace(values, next))
 }
 
 fn take_vec<T: ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuffer<T> {
-    let next = Vec::with_capacity(room(values.len()));
+    let next = Vec::with_capacity(room(values.len(), MOST));
     std::mem::replace(values, next).into()
 }
 
 fn take_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
-    let mut next = Vec::with_capacity(room(offsets.len()));
+    let mut next = Vec::with_capacity(room(offsets.len(), MOST));
     next.push(0);
     OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, next)))
 }

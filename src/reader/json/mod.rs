@@ -21,7 +21,6 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 
 use crate::compression::Compression;
 use crate::error::{Cause, ReadError, Result};
-use crate::features;
 use crate::kept::{Recording, Shelf};
 use crate::options::Options;
 use crate::pipeline::{Blocks, Pipeline};
@@ -217,8 +216,7 @@ impl Format for Json {
         Ok(Arc::new(Schema::new(rows.fields(any_array, by_pandas))))
     }
 
-    fn supports(&self, files: &[Source], schema: &SchemaRef, scan: &Scan) -> Result<()> {
-        features::check_plain(schema)?;
+    fn supports(&self, files: &[Source], scan: &Scan) -> Result<()> {
         match files.first() {
             // What pandas makes of it comes before what the schema says.
             Some(file) if self.field.is_some() => self.look(file, scan, false).map(drop),

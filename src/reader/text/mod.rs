@@ -12,7 +12,6 @@ use memchr::memmem;
 
 use crate::casts;
 use crate::error::{ReadError, Result};
-use crate::features;
 use crate::options::Options;
 use crate::pipeline::{Block, BlockParser, Blocks, Parsed, Pipeline, Splitter};
 use crate::scan::{BatchSource, Format, Scan};
@@ -65,10 +64,6 @@ impl Text {
 impl Format for Text {
     fn infer(&self, _: &[Source], _: &Scan) -> Result<SchemaRef> {
         Ok(Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, true)])))
-    }
-
-    fn supports(&self, _: &[Source], schema: &SchemaRef, _: &Scan) -> Result<()> {
-        features::check_plain(schema)
     }
 
     fn open(
