@@ -36,11 +36,11 @@ def test_the_package_is_typed_strictly() -> None:
 
 
 USER = """
-from typing import assert_type
+from typing import Any, assert_type
 import fast_axolotl as f
 
 padded = f.pad_sequences([[1, 2], [3]], target_length=4, truncate=True, output="numpy")
-assert_type(f.pack_sequences([[1]], 4, 0, 2)["labels"], object)
+assert_type(f.pack_sequences([[1]], 4, 0, 2)["labels"], Any)
 assert_type(f.create_padding_mask(1, 2), list[int])
 assert_type(f.parallel_hash_rows(["a"]), list[str])
 assert_type(f.deduplicate_indices(["a"], existing_hashes={"b"}), tuple[list[int], list[str]])
@@ -55,9 +55,7 @@ f.parallel_hash_rows(["a"], threads=2)
 def test_a_user_gets_types(tmp_path: Path) -> None:
     """From the installed package, through py.typed: right calls pass, wrong ones are found."""
     user = tmp_path / "user.py"
-    user.write_text(
-        USER.replace(", object)", ", Any)").replace("assert_type\n", "assert_type, Any\n", 1)
-    )
+    user.write_text(USER)
     out, _, _ = api.run(["--strict", "--python-version", "3.12", str(user)])
     wrong = {line.split(":")[1] for line in out.splitlines() if ": error:" in line}
     first = USER[: USER.index("f.pad_sequences([[1]], padding_side")].count("\n") + 1

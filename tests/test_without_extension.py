@@ -104,6 +104,50 @@ except TypeError:
     run(code + ANSWERS, FAST_AXOLOTL_DISABLE_RUST=disabled)
 
 
+@pytest.mark.skipif(not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension")
+@pytest.mark.parametrize(
+    ("library", "expression", "what"),
+    [
+        ("pyarrow", "reader.schema", "the schema of a reader"),
+        ("pyarrow", "reader.read_all()", "a table"),
+        ("pyarrow", "f.open_dataset('rows.csv', filters=[('a', '>', 1)])", "filters="),
+        ("datasets", "reader.to_dataset()", "a Dataset"),
+        ("datasets", "reader.to_iterable_dataset()", "an IterableDataset"),
+        (
+            "datasets",
+            "f.open_dataset('rows.csv', thousands='.')",
+            "rows.csv: this option, or this schema,",
+        ),
+    ],
+)
+def test_a_reader_without_a_library(
+    library: str, expression: str, what: str, tmp_path: Path
+) -> None:
+    """What needs a library says so; batches, dicts and columns need none."""
+    code = f"""
+import os, sys
+os.chdir({str(tmp_path)!r})
+sys.modules[{library!r}] = None
+import fast_axolotl as f
+with open("rows.csv", "w") as file:
+    file.write("a\\n1\\n2\\n")
+reader = f.open_dataset("rows.csv")
+try:
+    {expression}
+except (ImportError, ValueError) as error:
+    wanted = {what!r} + " needs {library}, which is not installed: pip install {library}"
+    assert str(error) == wanted, error
+else:
+    raise SystemExit("no error")
+assert [batch.num_rows for batch in reader] == [2]
+if {library!r} == "pyarrow":
+    assert list(map(repr, reader)) == ["<Batch of 2 rows: a>"]
+assert list(reader.dicts()) == [{{"a": [1, 2]}}]
+assert reader.to_pydict() == {{"a": [1, 2]}}
+"""
+    run(code)
+
+
 def test_arrow_without_pyarrow(rust: object) -> None:
     """Rust reads the capsules of any library by itself; Python says what it needs."""
     del rust

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .errors import SchemaError
+from .errors import SchemaError, check_installed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +35,7 @@ class Stream:
     Raises:
         ValueError: An option does not exist, or the file can't be read with these options.
         SchemaError: A value is not what its column holds.
+        ImportError: `datasets` is not installed.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Stream:
         schema: Any = None,
         given: bool = False,
     ) -> None:
+        check_installed("datasets", "this option, or this schema,")
         import pyarrow as pa
 
         schema = None if schema is None else pa.schema(schema)
@@ -212,6 +214,7 @@ def _content(
 
         content = stack.enter_context(lzma.LZMAFile(path))  # noqa: SIM115 (the stack closes it)
     elif compression == "zstd":
+        check_installed("zstandard", "zstd with this option, or this schema,")
         import zstandard
 
         stored = stack.enter_context(io.FileIO(path))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from importlib import import_module
 
 
 class ReaderError(RuntimeError, ValueError):
@@ -32,6 +33,22 @@ class SchemaError(ReaderError):
 
 class TooLargeError(ReaderError):
     """A row or a batch is larger than the reader is willing to hold."""
+
+
+def check_installed(library: str, what: str) -> None:
+    """Check that a library that `what` needs is there.
+
+    Raises:
+        ImportError: It is not installed; the message says what to install.
+    """
+    try:
+        import_module(library)
+    except ImportError as error:
+        if error.name != library:
+            raise
+        raise ImportError(
+            f"{what} needs {library}, which is not installed: pip install {library}"
+        ) from None
 
 
 # What Rust's `io::ErrorKind` says where there is no number.

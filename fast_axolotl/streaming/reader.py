@@ -74,6 +74,7 @@ def open_dataset(
     filters: Any = None,
     split: str | None = None,
     progress: "bool | Callable[[Progress], object]" = False,
+    on_bad_files: str | None = "error",
     **options: Any,
 ) -> "Reader":
     """Open files of any supported format, to be read as record batches.
@@ -95,8 +96,10 @@ def open_dataset(
         split: Which split of a saved DatasetDict, or of a folder whose names say splits by the rule
             of `datasets`; "train" if it has one. Other sources have only "train".
         progress: True for a progress bar, or a function that is called with a `Progress`.
+        on_bad_files: "error", or "warn" or "skip" to leave out files that can't be opened, and what
+            lies behind a damage. The logger `fast_axolotl.streaming` is told, at WARNING or DEBUG.
         **options: The options of the builder that `datasets` has for the format, with the same
-            names and meanings.
+            names and meanings; `features` is another name of `schema`.
 
     Returns:
         A `Reader`.
@@ -105,7 +108,7 @@ def open_dataset(
         OSError: A file is missing or unreadable: the matching subclass, a `RuntimeError` too.
         ReaderError: A file is damaged, or contradicts the schema (a `ValueError`).
         ValueError: An option, a column or a split does not exist, or the format is unknown.
-        ImportError: The Rust extension is not available.
+        ImportError: The Rust extension is not available, or pyarrow is not, which filters need.
     """
     _core_or_raise()
     batch_size = _count("batch_size", batch_size, 1)
@@ -117,7 +120,7 @@ def open_dataset(
         schema = features
     if schema is not None and hasattr(schema, "arrow_schema"):
         schema = schema.arrow_schema
-    bad = options.pop("on_bad_files", None) or "error"
+    bad = on_bad_files or "error"
     if bad not in ("error", "warn", "skip"):
         raise ValueError(f"on_bad_files must be 'error', 'warn' or 'skip', not {bad!r}")
     files = find(source, format, split)
@@ -126,6 +129,7 @@ def open_dataset(
     names = None if columns is None else _names(columns)
     spec = Spec(files, names, batch_size, num_threads, infer, options, schema, None, bad)
     if filters is not None:
+        errors.check_installed("pyarrow", "filters=")
         from .filters import to_filter
 
         spec = spec._replace(filters=to_filter(filters))
@@ -228,6 +232,7 @@ class Reader:
     def schema(self) -> "pa.Schema":
         """The Arrow schema, with the features of `datasets` in its metadata, if known."""
         if self._schema is None:
+            errors.check_installed("pyarrow", "the schema of a reader")
             import pyarrow as pa
 
             schema = pa.schema(self._files)
@@ -335,6 +340,7 @@ class Reader:
 
     def read_all(self) -> "pa.Table":
         """Return all rows as one table."""
+        errors.check_installed("pyarrow", "a table")
         import pyarrow as pa
 
         return pa.Table.from_batches(self, self.schema)
@@ -378,6 +384,7 @@ class Reader:
         workers of a DataLoader and for `split_dataset_by_node`: one for each file, or for each part
         of a file where parts can be found without reading it.
         """
+        errors.check_installed("datasets", "an IterableDataset")
         from .iterable import to_iterable_dataset
 
         return to_iterable_dataset(self._typed_as_datasets())
@@ -392,6 +399,7 @@ class Reader:
             The dataset. Its fingerprint depends on the files (path, size, time of change) and on
             how they are read; a second call finds what the first one wrote.
         """
+        errors.check_installed("datasets", "a Dataset")
         from .cached import to_dataset
 
         return to_dataset(self._typed_as_datasets(), cache_dir)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import datasets
 
+    from .reader import Reader
+
 
 def streaming_dataset_reader(
     file_path: "str | os.PathLike[str]",
@@ -30,13 +32,17 @@ def streaming_dataset_reader(
         ValueError: The format is unknown, or the content is damaged (a `RuntimeError` too).
         ImportError: The Rust extension is not available.
     """
+    with _open(file_path, dataset_type, batch_size, num_threads) as reader:
+        yield from reader.dicts()
+
+
+def _open(
+    file_path: "str | os.PathLike[str]", dataset_type: str | None, batch_size: int, num_threads: int
+) -> "Reader":
     from .reader import open_dataset
 
     kind = None if dataset_type in (None, "", "auto") else dataset_type
-    with open_dataset(
-        file_path, format=kind, batch_size=batch_size, num_threads=num_threads
-    ) as reader:
-        yield from reader.dicts()
+    return open_dataset(file_path, format=kind, batch_size=batch_size, num_threads=num_threads)
 
 
 class RustStreamingDataset:
@@ -50,10 +56,9 @@ class RustStreamingDataset:
         num_threads: int = 4,
         dataset_keep_in_memory: bool = False,
     ) -> None:
-        from .. import _native
+        from .reader import _core_or_raise
 
-        if _native.core is None:
-            raise ImportError(f"the reader needs the Rust extension: {_native.UNAVAILABLE}")
+        _core_or_raise()
         self.file_path = file_path
         self.dataset_type = dataset_type
         self.batch_size = batch_size
@@ -72,12 +77,8 @@ class RustStreamingDataset:
 
     def to_iterable_dataset(self) -> "datasets.IterableDataset":
         """Return a `datasets.IterableDataset` of the file's rows."""
-        from .reader import open_dataset
-
-        kind = None if self.dataset_type in (None, "", "auto") else self.dataset_type
-        return open_dataset(
-            self.file_path, format=kind, batch_size=self.batch_size, num_threads=self.num_threads
-        ).to_iterable_dataset()
+        reader = _open(self.file_path, self.dataset_type, self.batch_size, self.num_threads)
+        return reader.to_iterable_dataset()
 
     def with_format(self, format: str | None) -> "RustStreamingDataset":  # noqa: A002
         """Return the same dataset, its batches in a format of `datasets` (None: dicts of lists)."""
