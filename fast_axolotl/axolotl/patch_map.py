@@ -30,8 +30,8 @@ class Seam(NamedTuple):
             Axolotl uses of another package.
         build: returns the implementation, given the original. Its signature is the original's;
             it may call the original.
-        digests: Axolotl version -> SHA-256 of `inspect.getsource(original)`. A function with
-            another source is left alone.
+        digests: version (of Axolotl; of another package with its name) -> SHA-256 of
+            `inspect.getsource(original)`. A function with another source is left alone.
         operation: the dispatcher's operation it belongs to (see `OPERATIONS`).
         describe: reads `registry.Call` (rows, elements, elements of the result) off the arguments.
         conditions: what has to hold for the implementation to take a call, each with its reason;

@@ -259,10 +259,10 @@ def check(seam: Seam, module: ModuleType) -> None:
         holder = _holder(other, module)
         _, _, value = find(holder, attribute)
         if digest(_known_original(value), holder) not in digests.values():
-            versions = ", ".join(digests)
-            raise LeftAloneError(
-                f"{holder.__name__}.{attribute} of Axolotl {version()} is not the one of {versions}"
-            )
+            place, versions = f"{holder.__name__}.{attribute}", ", ".join(digests)
+            if place.startswith("axolotl."):
+                place += f" of Axolotl {version()}"
+            raise LeftAloneError(f"{place} is not the one of {versions}")
 
 
 def _holder(name: str, module: ModuleType) -> ModuleType:

@@ -141,7 +141,7 @@ def first_difference(found: Any, wanted: Any, place: str = "") -> tuple[str, str
     """Return where two results first differ, and what each has there; None where they agree.
 
     Types have to agree as well as values: True is not 1 here. NaN agrees with NaN. Tensors,
-    arrays, Arrow data, data sets and mappings are compared by what is in them, and so are objects
+    arrays, Arrow data, datasets and mappings are compared by what is in them, and so are objects
     that have no `==` of their own.
     """
     return _difference(found, wanted, place, set())
@@ -243,7 +243,7 @@ def _arrow(found: Any, wanted: Any, place: str, seen: Seen) -> Any:
 
 
 def _dataset(found: Any, wanted: Any, place: str, seen: Seen) -> Any:
-    # Of `datasets`: what a data set is is its table, seen through its indices, and these.
+    # Of `datasets`: what a dataset is is its table, seen through its indices, and these.
     if not hasattr(wanted, "_fingerprint") or not hasattr(wanted, "_indices"):
         return NotImplemented
     for name in ("_fingerprint", "features", "format", "_format_columns", "split", "info"):

@@ -238,7 +238,7 @@ def test_lazy_rows_are_left_to_axolotl() -> None:
     check(dataset.with_format("python", lazy=True), taken=False)
 
 
-# --- data sets -----------------------------------------------------------------------------------
+# --- datasets ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 1001, 5000])

@@ -498,28 +498,27 @@ def _copied(features: Any) -> Any:
 
 
 _TOKENIZERS = "transformers.tokenization_utils_base"
-# Of transformers 5.16.1.
 _RELIES_ON = {
     f"{_TOKENIZERS}:PreTrainedTokenizerBase.pad": {
-        "0.19.0": "d79d33e491842f0e62c62115a61a69bc7bb4c1d04fc72539a8f6fd34d60ec9a2"
+        "transformers 5.16.1": "d79d33e491842f0e62c62115a61a69bc7bb4c1d04fc72539a8f6fd34d60ec9a2"
     },
     f"{_TOKENIZERS}:PreTrainedTokenizerBase._pad": {
-        "0.19.0": "69cf99164d731c06b3c9fc36bd71371cb24312f1557ebad48b5351c252db70b5"
+        "transformers 5.16.1": "69cf99164d731c06b3c9fc36bd71371cb24312f1557ebad48b5351c252db70b5"
     },
     f"{_TOKENIZERS}:PreTrainedTokenizerBase._get_padding_truncation_strategies": {
-        "0.19.0": "17b39f61ffc95726ee7801b9068bb4998b95a318bf5953aee709f4b0c68e7b0f"
+        "transformers 5.16.1": "17b39f61ffc95726ee7801b9068bb4998b95a318bf5953aee709f4b0c68e7b0f"
     },
     f"{_TOKENIZERS}:BatchEncoding.__init__": {
-        "0.19.0": "966e800539289d3c349918aa8bb91712a326fb5b319965d369f6a4cd57b2a772"
+        "transformers 5.16.1": "966e800539289d3c349918aa8bb91712a326fb5b319965d369f6a4cd57b2a772"
     },
     f"{_TOKENIZERS}:BatchEncoding.convert_to_tensors": {
-        "0.19.0": "bce71ace798fc53ecffb7492ed024feabf77427e21e8e9f225a9da2024af9b4b"
+        "transformers 5.16.1": "bce71ace798fc53ecffb7492ed024feabf77427e21e8e9f225a9da2024af9b4b"
     },
     f"{_TOKENIZERS}:flatten": {
-        "0.19.0": "97b19cf98307c3450657fd4154361864432cfe7de63870e89b6bea16d4c05788"
+        "transformers 5.16.1": "97b19cf98307c3450657fd4154361864432cfe7de63870e89b6bea16d4c05788"
     },
     "transformers.utils.generic:to_py_obj": {
-        "0.19.0": "75b337c6c9ccb41a975f398f0cf0de85aa29d607904c4f50e5df1ae81cfa7fe3"
+        "transformers 5.16.1": "75b337c6c9ccb41a975f398f0cf0de85aa29d607904c4f50e5df1ae81cfa7fe3"
     },
 }
 _PADDING = "a62178284c2834b927e0fd691b8438c184e02af7b3119baff67234306b243f10"

@@ -222,10 +222,10 @@ def _are_known_types(args: Arguments, kwargs: Keywords) -> bool:
 
 CONDITIONS = (
     Condition(_are_valid, "these are not its arguments"),
-    Condition(_is_plain_dataset, "the data set overrides something of datasets.Dataset"),
+    Condition(_is_plain_dataset, "the dataset overrides something of datasets.Dataset"),
     Condition(_has_a_set, "seen_hashes is not a plain set"),
-    Condition(_has_no_format, "the data set has a format that makes other rows than dicts"),
-    Condition(_has_rows, "the data set has no rows, or rows without columns"),
+    Condition(_has_no_format, "the dataset has a format that makes other rows than dicts"),
+    Condition(_has_rows, "the dataset has no rows, or rows without columns"),
     Condition(_needs_no_decoding, "columns are decoded when they are read"),
     Condition(_are_known_names, "the name of a column or field holds a NUL"),
     Condition(_are_known_types, "a column has a type whose text is not known here"),

@@ -1,4 +1,4 @@
-"""Local files into data sets: read by Rust, kept where `datasets` keeps them.
+"""Local files into datasets: read by Rust, kept where `datasets` keeps them.
 
 The rows go through the builder that `load_dataset` would use, into the same place of its cache:
 fingerprint, features and information are those of `datasets`, and a cache that one side made

@@ -239,22 +239,21 @@ def _formatting_workload(
 
 
 _FORMATTER = "datasets.formatting.torch_formatter"
-# Of datasets 4.8.4.
 _FORMATTING = {
     f"{_FORMATTER}:TorchFormatter._recursive_tensorize": {
-        "0.19.0": "d7ece9668e51486cc5cd38ac3c63f17d79c236f7c5cb4c0c7c06ed0c9f1c45bf"
+        "datasets 4.8.4": "d7ece9668e51486cc5cd38ac3c63f17d79c236f7c5cb4c0c7c06ed0c9f1c45bf"
     },
     f"{_FORMATTER}:TorchFormatter._tensorize": {
-        "0.19.0": "e8bef2f2239152e42cda6a6b9cdbbf4cb0da10fd17c6d3b8fdbaa173029e43ba"
+        "datasets 4.8.4": "e8bef2f2239152e42cda6a6b9cdbbf4cb0da10fd17c6d3b8fdbaa173029e43ba"
     },
     f"{_FORMATTER}:TorchFormatter._consolidate": {
-        "0.19.0": "111ea27c17e9126db43f453d6559fd7ac46241fe514252866792ae4a6cea86fa"
+        "datasets 4.8.4": "111ea27c17e9126db43f453d6559fd7ac46241fe514252866792ae4a6cea86fa"
     },
     "datasets.utils.py_utils:map_nested": {
-        "0.19.0": "7466c9a9dea079470953231bc81149ddc3cf0fd434e5d2cd60c1a59515df8eb8"
+        "datasets 4.8.4": "7466c9a9dea079470953231bc81149ddc3cf0fd434e5d2cd60c1a59515df8eb8"
     },
     "datasets.utils.py_utils:_single_map_nested": {
-        "0.19.0": "b5491df1ef8a0e3ee29edcfe8e88e920c93817f3b9d5f231560eae035883e7b3"
+        "datasets 4.8.4": "b5491df1ef8a0e3ee29edcfe8e88e920c93817f3b9d5f231560eae035883e7b3"
     },
 }
 
@@ -276,7 +275,9 @@ SEAMS: tuple[Seam, ...] = (
         module=MODULE,
         attribute=f"{_FORMATTER}:TorchFormatter.recursive_tensorize",
         build=_build_formatting,
-        digests={"0.19.0": "02678d31e90a8369a619975f60081dcb424572243942cb6e02d000255bc8561f"},
+        digests={
+            "datasets 4.8.4": "02678d31e90a8369a619975f60081dcb424572243942cb6e02d000255bc8561f"
+        },
         operation="pad",
         describe=_describe_formatting,
         conditions=(
