@@ -1,4 +1,8 @@
-"""What the tests of seams share: the originals, the implementations, one small tokenizer."""
+"""Both sides of a seam, for tests.
+
+By the seam (`original_of`, `replacement_of`): the implementation where its conditions hold,
+whatever the dispatcher would choose. By name (`original`, `replacement`): what is in place.
+"""
 
 import functools
 import importlib
@@ -6,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import fast_axolotl
 from fast_axolotl.axolotl import patching
 from fast_axolotl.axolotl.patch_map import Seam
 from fast_axolotl.dispatch.verify import first_difference
@@ -62,3 +67,42 @@ def check_known(seam: Seam) -> None:
     for name, parameter in parameters.items():
         assert found[name].default == parameter.default
         assert found[name].kind == parameter.kind
+
+
+def reset(*modules: str) -> None:
+    """Put the seams of modules in place, whatever other tests did."""
+    for module in modules:
+        importlib.import_module(module)
+    fast_axolotl.install()
+
+
+def original(name: str) -> Callable[..., Any]:
+    """Return Axolotl's own function."""
+    assert name in patching.applied, patching.left_alone
+    patch = patching.applied[name]
+    found = getattr(patch.original, "__func__", patch.original)
+    owner = inspect.unwrap(found).__globals__["__name__"].partition(".")[0]
+    assert owner != "fast_axolotl", owner
+    return found  # type: ignore[no-any-return]
+
+
+def replacement(name: str) -> Callable[..., Any]:
+    """Return what is in its place."""
+    found = patching.applied[name].replacement
+    return getattr(found, "__func__", found)  # type: ignore[no-any-return]
+
+
+def types_of(value: Any) -> Any:
+    """Return the types in nested lists and tuples."""
+    if isinstance(value, (list, tuple)):
+        return (type(value), [types_of(item) for item in value])
+    return type(value)
+
+
+def ended(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return how a call ended: its result with all types, or its error."""
+    try:
+        result = call(*args, **kwargs)
+    except Exception as error:
+        return "raised", type(error), str(error)
+    return "returned", types_of(result), result

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seams import ended, original, replacement, reset, types_of
+from seam_tools import ended, original, replacement, reset, types_of
 
 from fast_axolotl.dispatch import dispatch_mode
 

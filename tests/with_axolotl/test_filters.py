@@ -21,7 +21,7 @@ from datasets_of import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from seams import original, replacement, reset
+from seam_tools import original, replacement, reset
 
 from fast_axolotl.axolotl.seams.conditions import is_dataset
 from fast_axolotl.dispatch import dispatch_mode

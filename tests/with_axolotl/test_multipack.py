@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from seams import ended, original, replacement, reset
+from seam_tools import ended, original, replacement, reset
 
 import fast_axolotl
 from fast_axolotl._native import core

@@ -8,7 +8,7 @@ import datasets
 import pytest
 from datasets import Dataset
 from datasets_of import by_axolotl, tokenized
-from seams import original, replacement, reset
+from seam_tools import original, replacement, reset
 
 from fast_axolotl.dispatch import dispatch_mode
 
