@@ -23,7 +23,6 @@
 
 mod ahead;
 pub mod buffers;
-mod casts;
 pub mod columnar;
 pub mod compression;
 pub mod csv;
@@ -32,6 +31,7 @@ pub mod error;
 pub mod features;
 mod floats;
 pub mod format;
+mod given_types;
 pub mod guard;
 pub mod joined;
 mod joins;

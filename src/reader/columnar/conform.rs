@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_schema::{Field, Schema, SchemaRef};
 
-use crate::columnar::cast::cast;
+use crate::columnar::lossless::cast;
 use crate::error::{ReadError, Result};
 
 /// How each column of the wanted schema comes from a file.

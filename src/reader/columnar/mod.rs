@@ -1,10 +1,10 @@
 //! Formats that store columns: Parquet, Arrow IPC (Feather v2 is one), folders that `datasets` saved.
 
-mod cast;
 pub mod conform;
 mod decompress;
 pub mod ipc;
 pub mod lanes;
+mod lossless;
 mod merged;
 pub mod normal;
 mod pages;

@@ -11,8 +11,8 @@ use arrow_schema::{DataType, SchemaRef};
 use super::infer::{Words, boolean};
 use super::numbers;
 use super::tokenize::Sink;
-use crate::casts;
 use crate::error::{ReadError, Result};
+use crate::given_types;
 use crate::texts::{Kept, Texts};
 
 /// What the columns of a file become.
@@ -382,7 +382,7 @@ fn batch(layout: &Layout, arrays: &[ArrayRef], rows: usize) -> Result<RecordBatc
             Some(array) if array.data_type() == &DataType::Null => {
                 Ok(new_null_array(field.data_type(), rows))
             }
-            Some(array) => casts::cast(array, field.data_type())
+            Some(array) => given_types::cast(array, field.data_type())
                 .map_err(|error| ReadError::schema(error.to_string()).in_column(field.name())),
         }
     });

@@ -17,8 +17,8 @@ use super::cursor::{Cursor, Number, Text, whole_int64};
 use super::fault::{Fault, FaultCause, Parsed};
 use super::shape::{is_int, is_json_field};
 use super::{jsontext, timestamp};
-use crate::casts::SINCE_EPOCH;
 use crate::floats;
+use crate::given_types::SINCE_EPOCH;
 use crate::spare::{Spare, room};
 
 /// The values of one column so far.

@@ -15,8 +15,8 @@ use super::fault::{Fault, FaultCause};
 use super::head::Head;
 use super::shape::{Rows, is_json_field, not_an_object};
 use super::split::{BOM, Layout};
-use crate::casts;
 use crate::error::{ReadError, Result};
+use crate::given_types;
 use crate::pipeline::{Block, BlockParser, Parsed};
 use crate::text::encoding::{self, OnError};
 
@@ -275,7 +275,7 @@ fn cast(
     array: &ArrayRef,
     to: &arrow_schema::DataType,
 ) -> Result<ArrayRef, (usize, ArrayRef, String)> {
-    let cast = |array: &ArrayRef| casts::cast(array, to);
+    let cast = |array: &ArrayRef| given_types::cast(array, to);
     cast(array).map_err(|error| {
         let good = (0..array.len()).take_while(|&row| cast(&array.slice(row, 1)).is_ok()).count();
         let sound = cast(&array.slice(0, good));

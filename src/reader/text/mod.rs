@@ -10,8 +10,8 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use memchr::memmem;
 
-use crate::casts;
 use crate::error::{ReadError, Result};
+use crate::given_types;
 use crate::options::Options;
 use crate::pipeline::{Block, BlockParser, Blocks, Parsed, Pipeline, Splitter};
 use crate::scan::{BatchSource, Format, Scan};
@@ -317,7 +317,7 @@ fn batch(schema: &SchemaRef, array: StringArray, row: usize) -> Result<RecordBat
         Some(field) if *field.data_type() == DataType::Utf8 => vec![Arc::new(array) as ArrayRef],
         Some(field) => {
             let array: ArrayRef = Arc::new(array);
-            let cast = casts::cast(&array, field.data_type()).map_err(|error| {
+            let cast = given_types::cast(&array, field.data_type()).map_err(|error| {
                 let error = ReadError::schema(error.to_string());
                 error.at_row(row as u64).in_column(field.name())
             })?;

@@ -1,5 +1,5 @@
-//! Columns as types that their texts and numbers are not: what Arrow casts, and nothing that is no valid
-//! array then.
+//! Columns of text formats as the types of a given schema, which their texts and numbers are not: what Arrow
+//! casts, and nothing that is no valid array then.
 
 use std::sync::Arc;
 
