@@ -5,20 +5,28 @@ The `sitecustomize` that it would have found otherwise runs first, as if this on
 `fast_axolotl` is imported when Axolotl is: other programs pay next to nothing.
 """
 
+from __future__ import annotations
+
 import os
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _run_the_other() -> None:
     from importlib.machinery import PathFinder
-    from importlib.util import module_from_spec
 
-    folder = os.path.dirname(os.path.abspath(__file__))
-    others = [path for path in sys.path if os.path.abspath(path or ".") != folder]
+    folder = os.path.dirname(__file__)
+    at = sys.path.index(folder) if folder in sys.path else -1
+    # Behind ours only: that of another installation, of a run around this one, looks for more, too.
+    others = [path for path in sys.path[at + 1 :] if path != folder]
     spec = PathFinder.find_spec("sitecustomize", others)
     if spec is None or spec.loader is None:
         return
+    from importlib.util import module_from_spec
+
     module = module_from_spec(spec)
     sys.modules["sitecustomize"] = module
     spec.loader.exec_module(module)
@@ -42,7 +50,4 @@ class _WhenAxolotlIsImported:
 
 
 sys.meta_path.insert(0, _WhenAxolotlIsImported())
-try:
-    _run_the_other()
-except ImportError:
-    pass  # as the interpreter does
+_run_the_other()  # what it raises, the interpreter reports as it would without us
