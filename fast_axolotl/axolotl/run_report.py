@@ -84,7 +84,7 @@ def read(folder: str) -> list[dict[str, Any]]:
 def summary(processes: list[dict[str, Any]], timed: bool) -> str:
     """Return the table that `fast-axolotl run` ends with."""
     if not processes:
-        return "fast-axolotl: no process imported Axolotl, so nothing of it ran"
+        return "fast-axolotl: no process imported Axolotl with the shim on, so nothing of it ran"
     lines = [
         f"fast-axolotl: {_count(len(processes), 'process')} with Axolotl",
         f"{'seam':<40}{'implementation':<16}{'processes':>10}{'calls':>9}"

@@ -11,6 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+#: What a scheduler ends or warns a program by; most would end us, and leave the program behind.
+_PASSED_ON = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+#: What a terminal sends to the program as well.
+_OF_TERMINALS = ("SIGINT", "SIGQUIT")
+
 SETTINGS: dict[str, Any] = {
     "context_settings": {"allow_interspersed_args": False, "ignore_unknown_options": False}
 }
@@ -43,7 +48,10 @@ def run(
             modes.parse(dispatch, RUST_AVAILABLE, "--dispatch")
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
-    with tempfile.TemporaryDirectory(prefix="fast-axolotl-run-") as folder:
+    # What the program left running may write there still.
+    with tempfile.TemporaryDirectory(
+        prefix="fast-axolotl-run-", ignore_cleanup_errors=True
+    ) as folder:
         status = _wait(command, environment(folder, dispatch, profile))
         print(run_report.summary(run_report.read(folder), profile), file=sys.stderr)
     raise typer.Exit(status)
@@ -87,15 +95,31 @@ def _wait(command: list[str], env: dict[str, str]) -> int:
         del frame
         process.send_signal(number)
 
-    # Ctrl-C reaches the program by itself: it is in our process group. We wait for its end.
-    before = {signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None)}
-    for name in ("SIGTERM", "SIGHUP"):
+    def pass_on_unless_it_has_it(number: int, frame: FrameType | None) -> None:
+        if not _is_in_foreground():
+            pass_on(number, frame)
+
+    handlers = dict.fromkeys(_PASSED_ON, pass_on)
+    handlers.update(dict.fromkeys(_OF_TERMINALS, pass_on_unless_it_has_it))
+    before: dict[int, Any] = {}
+    for name, handler in handlers.items():
         number = getattr(signal, name, None)
         if number is not None:
-            before[number] = signal.signal(number, pass_on)
+            before[number] = signal.signal(number, handler)
     try:
         status = process.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     return 128 - status if status < 0 else status
+
+
+def _is_in_foreground() -> bool:
+    """Return whether a terminal sends its Ctrl-C to our group, in which the program is, too."""
+    if not hasattr(os, "tcgetpgrp"):
+        return True
+    try:
+        with Path("/dev/tty").open("rb", buffering=0) as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:  # there is none
+        return False

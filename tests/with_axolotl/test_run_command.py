@@ -1,6 +1,7 @@
 """`fast-axolotl run`: programs of every kind, with the shim in them and in their children."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+import fast_axolotl
 
 RUN = [sys.executable, "-m", "fast_axolotl", "run"]
 
@@ -78,6 +81,30 @@ def test_a_program_without_axolotl_is_left_as_it_is(folder: Path) -> None:
     assert "no process imported Axolotl" in done.stderr
 
 
+@pytest.mark.parametrize("code", ["import no_such_module", "raise ValueError('mine')", "1 / 0"])
+def test_the_sitecustomize_of_somebody_else_fails_as_without_us(folder: Path, code: str) -> None:
+    (folder / "sitecustomize.py").write_text(code)
+    program = [sys.executable, "-c", "import sys; print('sitecustomize' in sys.modules)"]
+    place = f"PYTHONPATH={folder}"
+    wanted = subprocess.run(["env", place, *program], capture_output=True, text=True)
+    assert "Error in sitecustomize" in wanted.stderr
+    site = Path(fast_axolotl.__file__).parent / "axolotl" / "site"
+    found = run(folder, "--", "env", f"PYTHONPATH={site}:{folder}", *program)
+    assert found.stdout == wanted.stdout
+    assert found.stderr.startswith(wanted.stderr)
+
+
+def test_a_run_in_a_run_of_another_installation(folder: Path) -> None:
+    site = Path(fast_axolotl.__file__).parent / "axolotl" / "site"
+    shutil.copytree(site, folder / "other")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "sitecustomize.py").write_text("print('mine')")
+    places = f"PYTHONPATH={folder / 'other'}:{site}:{folder / 'mine'}"
+    done = run(folder, "--", "env", places, sys.executable, "-c", "print('program')")
+    assert done.stdout.split() == ["mine", "program"]
+    assert "Error" not in done.stderr
+
+
 def test_what_can_not_be_started(folder: Path) -> None:
     done = run(folder, "--", "no-such-program-here")
     assert done.returncode == 127
@@ -86,21 +113,53 @@ def test_what_can_not_be_started(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of POSIX")
-def test_signals_reach_the_program(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"])
+def test_signals_reach_the_program(folder: Path, name: str) -> None:
+    number = getattr(signal, f"SIG{name}")
     code = (
         "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n"
+        f"signal.signal({number:d}, lambda *_: sys.exit(9))\n"
         "print('ready', flush=True)\ntime.sleep(60)"
     )
     process = subprocess.Popen(
-        [*RUN, "--", sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=folder
+        [*RUN, "--", sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        start_new_session=True,  # away from a terminal, which would send some of them as well
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.1)
-    process.terminate()
+    process.send_signal(number)
     assert process.wait(60) == 9
     process.stdout.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "tcgetpgrp"), reason="terminals of POSIX")
+def test_what_a_terminal_sends_reaches_the_program_once() -> None:
+    import pty
+
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('interrupted', flush=True))\n"
+        "print('ready', flush=True)\n"
+        "for _ in range(10): time.sleep(0.1)\n"
+        "sys.exit(9)"
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [*RUN, "--", sys.executable, "-c", code])
+    seen = b""
+    while b"ready" not in seen:
+        seen += os.read(terminal, 1000)
+    time.sleep(0.2)
+    os.write(terminal, b"\x03")
+    while b"fast-axolotl:" not in seen:
+        seen += os.read(terminal, 1000)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert seen.count(b"interrupted") == 1
+    os.close(terminal)
 
 
 def test_torchrun(folder: Path) -> None:
