@@ -115,6 +115,6 @@ def calibrate_once() -> bool:
 def _local_rank() -> int:
     for name in ("LOCAL_RANK", "SLURM_LOCALID", "RANK"):
         value = os.environ.get(name, "")
-        if value.isdigit():
+        if value.isdecimal():
             return int(value)
     return 0

@@ -135,8 +135,6 @@ def _fail(message: str, status: Status = Status.FAILED) -> Any:
 def _calibrate(
     effort: str, file: str, as_json: bool
 ) -> tuple[Status, dict[str, Any], dict[str, Any]]:
-    import os
-
     from fast_axolotl.calibration import axolotl, check, run
     from fast_axolotl.calibration.fingerprint import key
     from fast_axolotl.calibration.measure import BusyError
@@ -152,9 +150,6 @@ def _calibrate(
                 if not as_json:
                     typer.echo(f"profile: {file} (another process has just made it)")
                 return Status.DONE, _result(found.data, file), found.data
-            # Before it takes its time rather than after: can it be written at all?
-            if os.path.isdir(file):
-                raise profile.ProfileError(f"{file} is a folder")
             with parts("calibrating") as progress:
                 data = run.calibrate(
                     effort, progress=progress, grid=axolotl.grid(effort), key=key()

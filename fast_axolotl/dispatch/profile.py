@@ -407,9 +407,8 @@ def write(file: str, data: dict[str, Any]) -> None:
     import tempfile
 
     raw = dump(data)
+    _check_place(file)
     folder, name = os.path.split(os.path.abspath(file))
-    if os.path.isdir(file):
-        raise ProfileError(f"{file} is a folder")
     temporary = None
     try:
         for stale in os.listdir(folder):
@@ -428,6 +427,14 @@ def write(file: str, data: dict[str, Any]) -> None:
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
+
+
+def _check_place(file: str) -> None:
+    if os.path.isdir(file):
+        raise ProfileError(f"{file} is a folder")
+    if os.path.exists(file) and not os.path.isfile(file):
+        # Moved over /dev/null, a profile would take its place.
+        raise ProfileError(f"{file} is no regular file")
 
 
 # --- the lock --------------------------------------------------------------------------------
@@ -451,8 +458,10 @@ def lock(
         Whether this process had to wait.
 
     Raises:
-        ProfileError: the folder or the lock can't be made, or another process keeps it.
+        ProfileError: the folder or the lock can't be made, another process keeps it, or there is
+            something else than a file in the profile's place.
     """
+    _check_place(file)  # before anybody measures for nothing
     folder = os.path.dirname(os.path.abspath(file))
     try:
         os.makedirs(folder, exist_ok=True)

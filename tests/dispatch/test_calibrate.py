@@ -271,6 +271,15 @@ class TestCommand:
         assert done.stderr.strip().splitlines()[-1].endswith("is a folder")
         assert os.listdir(file) == []
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="special files of POSIX")
+    def test_a_device_in_its_place(self, cli: Any, file: Path) -> None:
+        os.mkfifo(file)  # stands for /dev/null, which root could move a profile over
+        done = cli("calibrate", "--quick")
+        assert done.exit_code == 1
+        assert done.stderr.strip().splitlines()[-1].endswith("is no regular file")
+        assert file.is_fifo()
+        assert os.listdir(file.parent) == [file.name]
+
     def test_a_path_that_can_not_be_made(
         self, cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
