@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from fast_axolotl import dispatch
 from fast_axolotl.dispatch import registry
+from fast_axolotl.dispatch.registry import Arguments, Condition, Keywords
 
 from .patch_map import Seam
 
@@ -155,7 +156,7 @@ def _place(seam: Seam, module: ModuleType) -> Patch | None:
         python=function,
         rust=implementation,
         describe=seam.describe,
-        conditions=seam.conditions,
+        conditions=(*seam.conditions, *_still_as_relied_on(seam, module)),
         workload=seam.workload,
         verdict=seam.verdict,
         strict=False,
@@ -265,6 +266,24 @@ def check(seam: Seam, module: ModuleType) -> None:
             raise LeftAloneError(f"{place} is not the one of {versions}")
 
 
+def _still_as_relied_on(seam: Seam, module: ModuleType) -> tuple[Condition, ...]:
+    """Return the condition that what a seam repeats instead of calling is still in its place."""
+    relied = []
+    for place in seam.relies_on or ():
+        other, _, attribute = place.rpartition(":")
+        owner, name, value = find(_holder(other, module), attribute)
+        relied.append((vars(owner), name, _known_original(value)))
+
+    def holds(_args: Arguments, _kwargs: Keywords) -> bool:
+        for namespace, name, known in relied:
+            found = namespace.get(name)
+            if found is not known and _known_original(found) is not known:
+                return False
+        return True
+
+    return (Condition(holds, "somebody replaced what its original calls"),) if relied else ()
+
+
 def _holder(name: str, module: ModuleType) -> ModuleType:
     if not name:
         return module
@@ -276,7 +295,7 @@ def _holder(name: str, module: ModuleType) -> ModuleType:
 
 def _known_original(value: Any) -> Any:
     # A name that one seam relies on may be the place of another.
-    for patch in applied.values():
+    for patch in tuple(applied.values()):
         if patch.replacement is value:
             return patch.original
     return value
