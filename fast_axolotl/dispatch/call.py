@@ -50,10 +50,14 @@ class _Entry:
         self.direct: Callable[..., Any] | None = None
         self.constant: str | None = None
         self.front: Callable[[Arguments], Any] | None = None
-        self.calls = dict.fromkeys(IMPLEMENTATIONS, 0)
-        # timed calls, their seconds, seconds saved
-        self.seconds = {side: [0, 0.0, 0.0] for side in IMPLEMENTATIONS}
-        # calls that the original answered as well, its seconds, ours
+        self.calls: dict[str, int] = {}
+        self.forget_figures()
+
+    def forget_figures(self) -> None:
+        self.calls.update(dict.fromkeys(IMPLEMENTATIONS, 0))  # which the function's form has, too
+        # timed calls, their seconds, seconds saved, seconds of calls of which that is not known
+        self.seconds = {side: [0, 0.0, 0.0, 0.0] for side in IMPLEMENTATIONS}
+        # calls that the original answered as well; its seconds, ours, without the first of them
         self.sampled = [0, 0.0, 0.0]
 
 
@@ -348,12 +352,16 @@ def _tracked_answer(
     figures = entry.seconds[side]
     figures[0] += 1
     figures[1] += spent
-    if sample and original is not None:
-        entry.sampled[0] += 1
-        entry.sampled[1] += original
-        entry.sampled[2] += spent
-    elif side != PYTHON and original is not None:
+    if side != PYTHON and original is not None:
         figures[2] += original - spent
+    else:
+        figures[3] += spent
+    if sample and original is not None:
+        # The first call of an original compiles and imports: it says nothing of the others.
+        if entry.sampled[0]:
+            entry.sampled[1] += original
+            entry.sampled[2] += spent
+        entry.sampled[0] += 1
     return result
 
 
@@ -535,11 +543,11 @@ def _figures(entry: _Entry) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for side in IMPLEMENTATIONS:
         found[side] = {"calls": counts[side]}
-        timed, seconds, saved = entry.seconds[side]
+        timed, seconds, saved, unknown = entry.seconds[side]
         if timed:
             if side != PYTHON and entry.sampled[2]:
                 # What the sampled calls took says how long the others would have.
-                saved += seconds * (entry.sampled[1] / entry.sampled[2] - 1)
+                saved += unknown * (entry.sampled[1] / entry.sampled[2] - 1)
             found[side].update(timed=timed, seconds=seconds, saved=saved)
     return found
 
@@ -561,9 +569,6 @@ def collect() -> dict[str, dict[str, dict[str, float]]]:
 def reset_counts() -> None:
     """Set all figures to zero."""
     for entry in _entries.values():
-        for side in IMPLEMENTATIONS:
-            entry.calls[side] = 0
-            entry.seconds[side] = [0, 0.0, 0.0]
-        entry.sampled = [0, 0.0, 0.0]
+        entry.forget_figures()
         if entry.index is not None:
             _core.dispatch_reset(entry.index)

@@ -27,7 +27,7 @@ _environment_asks = False
 _logger: logging.Logger | None = None
 
 # How often, and for how long, the original answers as well, to learn what a seam saves.
-_SAMPLES, _SAMPLE_SECONDS = 3, 2.0
+_SAMPLES, _SAMPLE_SECONDS = 4, 2.0
 _sampling = False
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -399,6 +400,31 @@ class TestObservation:
         assert found["calls"] == 3
         assert 0 < found["seconds"] < 1
         assert -1 < found["saved"] < 1
+
+    @needs_rust
+    def test_the_first_answer_of_an_original_says_nothing_of_the_others(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It compiles and imports, once: it is saved once."""
+        answers = []
+
+        def original(rows: list[int]) -> int:
+            if not answers:
+                time.sleep(0.3)
+            answers.append(rows)
+            return sum(rows)
+
+        declare("trial", "for a test")
+        function = register(
+            Function("trial", "trial", ("lists",), ("lists",), original, sum, describe)
+        )
+        public = dispatched(function)
+        monkeypatch.setattr(trace, "_sampling", True)
+        with dispatch_mode("rust"), stats_enabled():
+            for _ in range(1000):
+                public([1, 2])
+        assert 0.29 < stats()["trial"][RUST]["saved"] < 2
+        assert 1 < len(answers) < 10
 
     def test_a_block_of_times_ends_once(self) -> None:
         block = stats_enabled()
