@@ -27,6 +27,7 @@ def begin() -> None:
     if os.environ.get(PROFILE) == "1":
         trace.sample()
     atexit.register(write, folder)
+    _at_end_of_worker(folder)  # which this process may be
     if not hasattr(os, "register_at_fork"):
         return
 
@@ -38,11 +39,12 @@ def begin() -> None:
 
 
 def _at_end_of_worker(folder: str) -> None:
-    # A worker leaves by os._exit, after the finalizers that were made in it; those made before
-    # the list that it inherits is cleared do not count, so ours is made when that is done.
+    # A worker leaves by os._exit, after the finalizers that were made in it. When it has imported
+    # what it needs, or has inherited it, it clears the list of them, and then asks for more.
     for name in ("multiprocessing.util", "multiprocess.util"):
         util: Any = sys.modules.get(name)
         if util is not None:
+            _finalize(util, folder, None)
             util.register_after_fork(write, partial(_finalize, util, folder))
 
 
@@ -52,16 +54,18 @@ def _finalize(util: Any, folder: str, _: Any) -> None:
 
 def write(folder: str) -> None:
     """Write the figures of this process; they stay away where the folder is gone."""
+    from fast_axolotl._native import UNAVAILABLE
     from fast_axolotl.dispatch import call
 
     from . import patching
 
+    left_alone = dict(patching.left_alone) if UNAVAILABLE is None else {"everything": UNAVAILABLE}
     figures = call.figures_by_function()
     data = {
         "pid": os.getpid(),
         "command": " ".join(sys.argv)[:200],
         "applied": sorted(patching.applied),
-        "left_alone": dict(patching.left_alone),
+        "left_alone": left_alone,
         "figures": figures,
     }
     try:

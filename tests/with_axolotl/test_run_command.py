@@ -162,6 +162,29 @@ def test_what_a_terminal_sends_reaches_the_program_once() -> None:
     os.close(terminal)
 
 
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_workers_that_import_axolotl_themselves(folder: Path, method: str) -> None:
+    (folder / "workers.py").write_text(
+        "import multiprocessing, sys\n"
+        "def work(name): __import__(name)\n"
+        "if __name__ == '__main__':\n"
+        f"    context = multiprocessing.get_context({method!r})\n"
+        "    worker = context.Process(target=work, args=('script',))\n"
+        "    worker.start(); worker.join(); sys.exit(worker.exitcode)\n"
+    )
+    done = run(folder, "--", sys.executable, "workers.py")
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stderr.splitlines() if "allocate_sequentially" in line)
+    assert line.split() == ["allocate_sequentially", "rust", "1", "3"]
+
+
+def test_without_the_extension_the_report_says_why(folder: Path) -> None:
+    code = "import axolotl"
+    done = run(folder, "--", sys.executable, "-c", code, FAST_AXOLOTL_DISABLE_RUST="1")
+    assert done.returncode == 0, done.stderr
+    assert "left to Axolotl: everything: FAST_AXOLOTL_DISABLE_RUST=1" in done.stderr
+
+
 def test_torchrun(folder: Path) -> None:
     """Every rank has the shim; the launcher starts them as children."""
     done = run(
