@@ -2,10 +2,8 @@
 
 The folder of this file is at the head of PYTHONPATH, and the interpreter imports it at its start.
 The `sitecustomize` that it would have found otherwise runs first, as if this one were not there.
-`fast_axolotl` is imported when Axolotl is: other programs pay next to nothing.
+`fast_axolotl` is imported when Axolotl is: other programs, and older Pythons, pay next to nothing.
 """
-
-from __future__ import annotations
 
 import os
 import sys
@@ -35,7 +33,7 @@ def _run_the_other() -> None:
 class _WhenAxolotlIsImported:
     """Imports `fast_axolotl` before Axolotl, and leaves."""
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> None:
         del path, target
         if name != "axolotl":
             return
