@@ -8,6 +8,7 @@ with one line that says why.
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from operator import is_
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -268,20 +269,25 @@ def check(seam: Seam, module: ModuleType) -> None:
 
 def _still_as_relied_on(seam: Seam, module: ModuleType) -> tuple[Condition, ...]:
     """Return the condition that what a seam repeats instead of calling is still in its place."""
-    relied = []
+    places, originals = [], []
     for place in seam.relies_on or ():
         other, _, attribute = place.rpartition(":")
         owner, name, value = find(_holder(other, module), attribute)
-        relied.append((vars(owner), name, _known_original(value)))
+        places.append((vars(owner).get, name))
+        originals.append(_known_original(value))
+    accepted = list(originals)
 
     def holds(_args: Arguments, _kwargs: Keywords) -> bool:
-        for namespace, name, known in relied:
-            found = namespace.get(name)
-            if found is not known and _known_original(found) is not known:
-                return False
+        nonlocal accepted
+        found = [get(name) for get, name in places]
+        if found == accepted:
+            return True
+        if not all(map(is_, map(_known_original, found), originals)):
+            return False
+        accepted = found  # a seam of ours is in the place of one
         return True
 
-    return (Condition(holds, "somebody replaced what its original calls"),) if relied else ()
+    return (Condition(holds, "somebody replaced what its original calls"),) if places else ()
 
 
 def _holder(name: str, module: ModuleType) -> ModuleType:
