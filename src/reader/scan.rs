@@ -183,6 +183,26 @@ pub trait Format: Send + Sync {
         scan: &Scan,
     ) -> Result<Box<dyn BatchSource>>;
 
+    /// Whether the rows of all files are, or can be cast to, what a schema says that was found.
+    fn fits(&self, files: &[Source], schema: &SchemaRef, scan: &Scan) -> Result<bool> {
+        let read_before = scan.progress.bytes.load(Ordering::Relaxed);
+        for file in files {
+            scan.check()?;
+            let read = self.open(file, schema, false, scan).and_then(|mut rows| {
+                while rows.next()?.is_some() {}
+                Ok(())
+            });
+            match read {
+                Err(ReadError { cause: Cause::Schema { .. }, .. }) => return Ok(false),
+                // Whoever reads the rows will meet it, after those before.
+                Err(ReadError { cause: Cause::Damaged(_) | Cause::TooLarge(_), .. }) => break,
+                read => read?,
+            }
+        }
+        scan.progress.bytes.store(read_before, Ordering::Relaxed);
+        Ok(true)
+    }
+
     /// Rows of the file where they can be known without reading it.
     fn num_rows(&self, _file: &Source, _scan: &Scan) -> Result<Option<u64>> {
         Ok(None)

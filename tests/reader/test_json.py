@@ -213,6 +213,9 @@ def is_truth(found: Any, wanted: Any) -> bool:
             return bool(json.loads(wanted) == found)
     if isinstance(wanted, int) and isinstance(found, float):
         return float(wanted) == found  # in a column of floats, as `datasets` has it
+    if isinstance(found, str) and isinstance(wanted, (int, float, dict)):
+        with contextlib.suppress(ValueError):
+            return bool(json.loads(found) == wanted)  # a later row, in a column of text
     return bool(found == wanted)
 
 
@@ -383,6 +386,57 @@ def test_load_dataset_itself(tmp_path: Path, content: str) -> None:
     found = read(path)
     assert types(found) == types_of(expected.features)
     assert is_same(found, list(expected))
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ('"x"', "1"),
+        ('"x"', "1.5"),
+        ('"x"', "true"),
+        ('"x"', '{"k": 1}'),
+        ("1", '"2"'),
+        ("1", "true"),
+        ("1", "2.0"),
+        ("1.5", '"2.5"'),
+        ("true", "0"),
+        ('{"k": "x", "l": 2}', '{"k": 1}'),
+        ('[{"k": "x", "l": 2}]', '[{"l": 1}, {"k": "y"}]'),
+        ('["x"]', "[1]"),
+    ],
+)
+@pytest.mark.parametrize("infer", ["first", "chunk", "full"])
+def test_later_rows_are_cast_to_the_first_types(
+    tmp_path: Path, first: str, later: str, infer: str
+) -> None:
+    """In another file, and behind the rows that types are found in."""
+    row, other = (f'{{"a": {value}}}\n' for value in (first, later))
+    files = [str(written(tmp_path, row, "0.jsonl")), str(written(tmp_path, other, "1.jsonl"))]
+    expected = datasets.load_dataset("json", data_files=files, cache_dir=str(tmp_path / "cache"))
+    reader = fast_axolotl.open_dataset(files, infer=infer)
+    assert types_of(expected["train"].features) == types(reader.read_all())
+    assert plain(reader.read_all()) == list(expected["train"])
+    assert read(written(tmp_path, row + other), chunksize=1, infer=infer).to_pylist() == (
+        reader.read_all().to_pylist()
+    )
+
+
+def test_in_an_array_no_row_is_cast(tmp_path: Path) -> None:
+    """All of it is what types are found in, however long it is."""
+    path = written(tmp_path, "[" + '{"a": "x"},' * 200_000 + '{"a": 1}]')
+    with pytest.raises(SchemaError, match='infer="full"'):
+        fast_axolotl.open_dataset(path, chunksize=1).read_all()
+    found = fast_axolotl.open_dataset(path, infer="full").read_all()
+    assert found["a"].slice(199_999).to_pylist() == ['"x"', "1"]
+
+
+@pytest.mark.parametrize("later", ['{"a": "x"}', '{"a": 2.5}', '{"a": 1, "b": 1}', '{"a": [1]}'])
+def test_types_for_what_can_not_be_cast(tmp_path: Path, later: str) -> None:
+    files = [written(tmp_path, '{"a": 1}\n', "0.jsonl"), written(tmp_path, later, "1.jsonl")]
+    with pytest.raises(SchemaError, match='infer="full"'):
+        fast_axolotl.open_dataset(files).read_all()
+    (_, row) = plain(fast_axolotl.open_dataset(files, infer="full").read_all())
+    assert row == json.loads(later)
 
 
 DATES = st.sampled_from(

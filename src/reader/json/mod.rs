@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_schema::{DataType, Fields, Schema, SchemaRef};
 
 use crate::compression::Compression;
 use crate::error::{Cause, ReadError, Result};
@@ -55,6 +55,8 @@ pub struct Json {
     opened: Shelf<Input>,
     /// The file whose types settled early, and what was seen of it.
     head: OnceLock<(PathBuf, Arc<Head>)>,
+    /// The array that the types were found in: all of it, however long, is what `datasets` finds them in.
+    typing_array: OnceLock<PathBuf>,
 }
 
 impl Json {
@@ -82,6 +84,7 @@ impl Json {
             on_error,
             opened: Shelf::new(),
             head: OnceLock::new(),
+            typing_array: OnceLock::new(),
         })
     }
 
@@ -166,12 +169,23 @@ impl Json {
             let message = "pandas makes dates, or columns, of what this file has";
             return Err(ReadError::unsupported(message).in_file(file.path()));
         }
-        Ok(Looked { rows, layout, by_pandas, early })
+        Ok(Looked { rows, bytes, layout, by_pandas, early })
+    }
+
+    /// The types that `datasets` finds in the first file, of which `looked` is all.
+    fn first_types(&self, file: &Source, looked: &Looked, scan: &Scan) -> Result<Fields> {
+        let is_array = looked.layout.is_array();
+        if is_array || looked.bytes <= self.chunk_size as u64 {
+            return Ok(looked.rows.fields(is_array, looked.by_pandas));
+        }
+        let scan = Scan { infer: Infer::Chunk, ..scan.clone() };
+        Ok(self.look(file, &scan, false)?.rows.fields(is_array, looked.by_pandas))
     }
 }
 
 struct Looked {
     rows: Rows,
+    bytes: u64,
     layout: Layout,
     /// Whether `datasets` reads the file through pandas: a field, or an array behind blanks.
     by_pandas: bool,
@@ -193,6 +207,7 @@ impl Format for Json {
     fn infer(&self, files: &[Source], scan: &Scan) -> Result<SchemaRef> {
         let mut rows = Rows::new();
         let (mut any_array, mut by_pandas) = (false, self.field.is_some());
+        let mut first: Option<Fields> = None;
         for (index, file) in files.iter().enumerate() {
             scan.check()?;
             let looked = match self.look(file, scan, index == 0) {
@@ -207,13 +222,31 @@ impl Format for Json {
                 let head = Head::new(looked.rows.clone(), looked.layout, bytes, limit);
                 let _ = self.head.set((file.path().to_owned(), Arc::new(head)));
             }
+            let is_first = rows.count == 0 && looked.rows.count > 0;
+            if is_first && looked.layout.is_array() {
+                let _ = self.typing_array.set(file.path().to_owned());
+            }
+            if is_first && scan.infer == Infer::Full {
+                first = Some(self.first_types(file, &looked, scan)?);
+            }
             rows.merge(looked.rows);
             // The types of the first file that has rows are those of all.
             if scan.infer != Infer::Full && rows.count > 0 {
                 break;
             }
         }
-        Ok(Arc::new(Schema::new(rows.fields(any_array, by_pandas))))
+        let all = Arc::new(Schema::new(rows.fields(any_array, by_pandas)));
+        // `datasets` casts what comes later to the types that it finds first, where they take it.
+        if let Some(first) = first
+            && first != all.fields
+            && first.len() == all.fields.len()
+        {
+            let first = Arc::new(Schema::new(first));
+            if self.fits(files, &first, scan)? {
+                return Ok(first);
+            }
+        }
+        Ok(all)
     }
 
     fn supports(&self, files: &[Source], scan: &Scan) -> Result<()> {
@@ -232,8 +265,10 @@ impl Format for Json {
         scan: &Scan,
     ) -> Result<Box<dyn BatchSource>> {
         let late = !given && scan.infer != Infer::Full;
+        // Where a row takes part in the types, none of another type is cast: `head` sees to lines.
+        let finds_types = self.typing_array.get().is_some_and(|array| array == file.path());
         let plan = Plan::new(schema, scan.columns.as_deref(), given, late)?
-            .converting(self.field.is_some());
+            .converting(self.field.is_some() || !finds_types);
         let batches = Arc::clone(plan.schema());
         let layout = Arc::new(OnceLock::new());
         let ended = Arc::new(AtomicBool::new(false));

@@ -145,7 +145,7 @@ pub struct Plan {
     /// Of each column of the batches, its index among the keys.
     columns: Vec<usize>,
     schema: SchemaRef,
-    /// Whether values are converted to the schema: it is the user's.
+    /// Whether values are converted to the schema: it is the user's, or that of rows before.
     converts: bool,
     /// Whether a contradiction would have been known before, if all had been read.
     late: bool,
