@@ -96,14 +96,18 @@ impl Format for ByDatasets {
         let Some(first) = files.first() else {
             return Err(ReadError::request("no file to infer a schema from"));
         };
-        if scan.infer == Infer::Full && matches!(self.kind, Kind::Csv | Kind::Tsv) {
+        let schema = self.stream(first, None, false)?.1;
+        if scan.infer == Infer::Full
+            && matches!(self.kind, Kind::Csv | Kind::Tsv)
+            && !self.fits(files, &schema, scan)?
+        {
             return Err(ReadError::unsupported(
-                "infer=\"full\" does not go with what is read by pandas: leave it out, or give the \
-                 types with schema=",
+                "infer=\"full\" finds no other types than those of the first chunk in what is read by \
+                 pandas, and these do not fit all rows: give the types with schema=",
             )
             .in_file(first.path()));
         }
-        Ok(self.stream(first, None, false)?.1)
+        Ok(schema)
     }
 
     fn reads_side_by_side(&self) -> bool {

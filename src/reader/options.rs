@@ -51,6 +51,11 @@ impl Options {
         Some(self.values.swap_remove(index).1)
     }
 
+    /// Whether `name` was given, as None of Python.
+    pub fn has_none(&self, name: &str) -> bool {
+        self.values.iter().any(|(key, value)| key == name && *value == Value::None)
+    }
+
     pub fn take_bool(&mut self, name: &'static str) -> Result<Option<bool>> {
         self.take_as(name, "a bool", |value| match value {
             Value::Bool(value) => Some(value),

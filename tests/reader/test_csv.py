@@ -214,6 +214,7 @@ def test_random_characters(tmp_path: Path, pieces: list[str]) -> None:
         ('a,b\n"1,000",2\n', {"thousands": ","}),
         ("z\na,b\n1,2\n3,4\n", {"skiprows": [0, 2]}),
         ("a b\n1  2\n", {"sep": r"\s+"}),
+        ("a;b\n1;2\n", {"sep": None, "delimiter": ";"}),
         ("a,b,c\n1,2\n3,4\n", {"names": ["x", "y"], "header": 0}),
         ("a,b\nx,2,3\ny,5,6\n", {}),
         ("a,b\n1,2,3\n4,5,6\n", {}),
@@ -224,6 +225,11 @@ def test_random_characters(tmp_path: Path, pieces: list[str]) -> None:
 )
 def test_options(tmp_path: Path, content: "bytes | str", options: dict[str, Any]) -> None:
     check(tmp_path, content, **options)
+
+
+@pytest.mark.filterwarnings("ignore:Falling back to the 'python' engine")
+def test_a_separator_that_pandas_finds(tmp_path: Path) -> None:
+    check(tmp_path, "a;b\n1;2\n", sep=None)
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
@@ -417,6 +423,11 @@ class TestTypes:
         schema = pa.schema({"a": pa.float64(), "b": pa.int64()})
         with pytest.raises(SchemaError, match="float"):
             ours(path, schema=schema, **options)
+
+    def test_all_rows_fit_what_pandas_finds_first(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "a;b\n" + "1,5;2\n" * 6)
+        options: dict[str, Any] = {"sep": ";", "decimal": ",", "chunksize": 4}
+        assert ours(path, infer="full", **options) == ours(path, **options)
 
 
 class TestDamage:

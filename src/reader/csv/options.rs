@@ -124,8 +124,13 @@ impl CsvOptions {
 }
 
 fn dialect(options: &mut Options, separator: u8) -> Result<Dialect> {
+    let is_guessed = options.has_none("sep");
     let sep = character(options, "sep")?;
-    let delimiter = character(options, "delimiter")?.or(sep).unwrap_or(separator);
+    let delimiter = character(options, "delimiter")?.or(sep);
+    if is_guessed && delimiter.is_none() {
+        return Err(ReadError::unsupported("sep=None is found out by pandas only"));
+    }
+    let delimiter = delimiter.unwrap_or(separator);
     let quote = character(options, "quotechar")?.unwrap_or(b'"');
     let quote = match options.take("quoting") {
         None | Some(Value::None | Value::Int(0 | 1)) => Some(quote),
