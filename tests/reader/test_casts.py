@@ -4,6 +4,7 @@ import datetime
 import decimal
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -230,3 +231,41 @@ def test_a_null_that_the_schema_does_not_allow(tmp_path: Path) -> None:
     schema = pa.schema([pa.field("a", pa.int64(), nullable=False)])
     with pytest.raises(SchemaError, match='row 1, column "a": a null'):
         fast_axolotl.open_dataset(path, schema=schema).read_all()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array(["x", "y"], pa.large_string()),
+        pa.array([b"x", b"y"], pa.large_binary()),
+        pa.array([True, False]),
+        pa.array([DECIMAL("1.25")], pa.decimal128(5, 2)),
+        pa.array([1.5], pa.float16()),
+        pa.array([1], pa.int8()),
+        pa.array([1], pa.timestamp("s")),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_dictionaries_in_parquet_are_those_of_pyarrow(values: pa.Array, tmp_path: Path) -> None:
+    column = pa.DictionaryArray.from_arrays(pa.array([0, None, 0], pa.int8()), values)
+    nested = pa.ListArray.from_arrays([0, 1, 2, 3], column)
+    table = pa.table({"a": column, "l": nested, "s": [{"t": "x"}] * 3})
+    pq.write_table(table, tmp_path / "x.parquet")
+    expected = datasets.load_dataset(
+        "parquet", data_files=str(tmp_path / "x.parquet"), cache_dir=str(tmp_path / "cache")
+    )["train"]
+    reader = fast_axolotl.open_dataset(tmp_path / "x.parquet")
+    assert datasets.Features.from_arrow_schema(reader.schema) == expected.features
+    assert reader.read_all().to_pylist() == list(expected)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_of_96_bits_are_nanoseconds(unit: str, tmp_path: Path) -> None:
+    times = pa.array([datetime.datetime(2020, 1, 2, 3, 4, 5), None], pa.timestamp(unit))
+    table = pa.table({"l": [[{"n": 1}], []], "t": times})
+    path = tmp_path / "x.parquet"
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
+    expected = pq.read_table(path)
+    found = fast_axolotl.open_dataset(path).read_all()
+    assert found.schema.field("t").type == expected.schema.field("t").type == pa.timestamp("ns")
+    assert found.to_pylist() == expected.to_pylist()

@@ -20,15 +20,14 @@ TYPES = {
 }
 
 
-def times(words: bool = True) -> pa.Table:
+def times() -> pa.Table:
     columns: dict[str, Any] = {"before": pa.array([[1], [], None], pa.list_(pa.int8()))}
     for name, kind in TYPES.items():
         column = pa.array(SECONDS, pa.timestamp("s", kind.tz)).cast(kind)
         columns[name] = column
         columns[f"lists of {name}"] = pa.ListArray.from_arrays([0, 1, 1, 3], column)
         columns[f"structs of {name}"] = pa.StructArray.from_arrays([column], ["time"])
-        if words:
-            columns[f"words of {name}"] = column.dictionary_encode()
+        columns[f"words of {name}"] = column.dictionary_encode()
     columns["dates"] = pa.array([0, None, 86_400_000], pa.date64())
     columns["lengths"] = pa.array([1, None, 3], pa.duration("s"))
     return pa.table(columns)
@@ -50,9 +49,7 @@ def times(words: bool = True) -> pa.Table:
 )
 def test_as_datasets_reads_them(tmp_path: Path, options: dict[str, Any]) -> None:
     path = tmp_path / "a.parquet"
-    # The crate that reads Parquet does not know dictionaries of these old times.
-    words = "use_deprecated_int96_timestamps" not in options
-    pq.write_table(times(words), path, **options)
+    pq.write_table(times(), path, **options)
     loaded = datasets.load_dataset(
         "parquet", data_files=str(path), split="train", cache_dir=tmp_path / "cache"
     )

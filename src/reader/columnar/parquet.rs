@@ -84,7 +84,7 @@ fn open(file: &Source, scan: &Scan) -> Result<(Data, ArrowReaderMetadata)> {
         let data = Data::open(file, scan)?;
         let options = ArrowReaderOptions::new();
         let metadata = ArrowReaderMetadata::load(&data, options).map_err(from_parquet)?;
-        Ok((data, metadata))
+        Ok((data, parquet_types::readable(metadata).map_err(from_parquet)?))
     };
     guarded(opened).map_err(|error| error.in_file(file.path()))
 }

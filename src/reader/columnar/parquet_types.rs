@@ -6,19 +6,65 @@ use arrow_ipc::convert::try_schema_from_ipc_buffer;
 use arrow_schema::{DataType, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use parquet::arrow::ARROW_SCHEMA_META_KEY;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Type as Physical;
+use parquet::errors::Result;
 use parquet::file::metadata::ParquetMetaData;
 
 use crate::columnar::normal;
 
-/// The schema of a file in which arrow-rs finds `stored`.
+/// The file with the types that its columns are to be decoded to. Those that the writer left say dictionaries
+/// of which some can't be made, and units of INT96, whose are nanoseconds.
+pub fn readable(metadata: ArrowReaderMetadata) -> Result<ArrowReaderMetadata> {
+    let columns = metadata.parquet_schema().columns().iter();
+    let mut leaves = columns.map(|column| column.physical_type());
+    let stored = metadata.schema();
+    let fields: Fields =
+        stored.fields().iter().map(|field| readable_field(field, &mut leaves)).collect();
+    if fields == *stored.fields() {
+        return Ok(metadata);
+    }
+    let schema = Arc::new(Schema::new_with_metadata(fields, stored.metadata().clone()));
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
+}
+
+/// `leaves`: how the file stores the leaves from here on.
+fn readable_field(field: &FieldRef, leaves: &mut dyn Iterator<Item = Physical>) -> FieldRef {
+    use DataType::{
+        Boolean, Dictionary, FixedSizeList, Float16, LargeList, LargeListView, List, ListView, Map,
+        Struct, Timestamp,
+    };
+    let kind = match field.data_type() {
+        List(item) => List(readable_field(item, leaves)),
+        LargeList(item) => LargeList(readable_field(item, leaves)),
+        ListView(item) => ListView(readable_field(item, leaves)),
+        LargeListView(item) => LargeListView(readable_field(item, leaves)),
+        FixedSizeList(item, length) => FixedSizeList(readable_field(item, leaves), *length),
+        Map(entries, sorted) => Map(readable_field(entries, leaves), *sorted),
+        Struct(fields) => {
+            Struct(fields.iter().map(|field| readable_field(field, leaves)).collect())
+        }
+        leaf => match (leaf, leaves.next()) {
+            (Timestamp(..) | Dictionary(..), Some(Physical::INT96)) => {
+                Timestamp(TimeUnit::Nanosecond, None)
+            }
+            (Dictionary(_, values), _)
+                if values.is_decimal() || matches!(**values, Boolean | Float16) =>
+            {
+                values.as_ref().clone()
+            }
+            _ => return Arc::clone(field),
+        },
+    };
+    Arc::new(field.as_ref().clone().with_data_type(kind))
+}
+
+/// The schema that pyarrow reads from a file whose columns are decoded to `stored`.
 pub fn schema(stored: &Schema, metadata: &ParquetMetaData) -> SchemaRef {
-    let plain = normal::schema(stored);
     let written = written_schema(metadata);
-    let columns = metadata.file_metadata().schema_descr().columns().iter();
-    let mut physical = columns.map(|column| column.physical_type());
-    let fields = read_fields(plain.fields(), written.as_ref().map(Schema::fields), &mut physical);
-    Arc::new(Schema::new_with_metadata(fields, plain.metadata().clone()))
+    let fields = read_fields(stored.fields(), written.as_ref().map(Schema::fields));
+    normal::schema(&Schema::new_with_metadata(fields, stored.metadata().clone()))
 }
 
 /// The Arrow schema that the file was written with, where it says so.
@@ -29,72 +75,51 @@ fn written_schema(metadata: &ParquetMetaData) -> Option<Schema> {
     try_schema_from_ipc_buffer(&decoded).ok()
 }
 
-/// `physical`: the types of the leaves from here on.
-fn read_fields(
-    stored: &Fields,
-    written: Option<&Fields>,
-    physical: &mut dyn Iterator<Item = Physical>,
-) -> Fields {
+fn read_fields(stored: &Fields, written: Option<&Fields>) -> Fields {
     let written = written.filter(|written| written.len() == stored.len());
-    let read = stored.iter().enumerate().map(|(index, field)| {
-        let written = written.and_then(|written| written.get(index));
-        read_field(field, written, physical)
-    });
+    let read = stored
+        .iter()
+        .enumerate()
+        .map(|(index, field)| read_field(field, written.and_then(|written| written.get(index))));
     read.collect()
 }
 
-fn read_field(
-    stored: &FieldRef,
-    written: Option<&FieldRef>,
-    physical: &mut dyn Iterator<Item = Physical>,
-) -> FieldRef {
-    use DataType::{
-        Date32, Date64, Dictionary, FixedSizeList, LargeList, LargeListView, List, ListView, Map,
-        Struct, Timestamp,
-    };
-    let written = written.map(|field| field.data_type());
-    let mut items = |item| {
-        let written = match written {
-            Some(
-                List(item)
-                | LargeList(item)
-                | FixedSizeList(item, _)
-                | ListView(item)
-                | LargeListView(item)
-                | Map(item, _),
-            ) => Some(item),
-            _ => None,
-        };
-        read_field(item, written, physical)
-    };
-    let kind = match stored.data_type() {
-        List(item) => List(items(item)),
-        LargeList(item) => LargeList(items(item)),
-        FixedSizeList(item, length) => FixedSizeList(items(item), *length),
-        ListView(item) => ListView(items(item)),
-        LargeListView(item) => LargeListView(items(item)),
-        Map(entries, sorted) => Map(items(entries), *sorted),
-        Struct(fields) => {
-            let written = match written {
-                Some(Struct(written)) => Some(written),
-                _ => None,
-            };
-            Struct(read_fields(fields, written, physical))
-        }
-        leaf => match (leaf, physical.next(), written) {
-            // Parquet has no other date.
-            (Date64, ..) => Date32,
-            // Neither unit nor zone.
-            (Timestamp(..), Some(Physical::INT96), _) => Timestamp(TimeUnit::Nanosecond, None),
-            // Also where they are stored in another unit, but not inside of a dictionary.
-            (Timestamp(unit, Some(_)), _, Some(Timestamp(_, Some(zone)))) => {
-                Timestamp(*unit, Some(Arc::clone(zone)))
-            }
-            (Timestamp(unit, Some(_)), _, Some(Dictionary(..))) => {
-                Timestamp(*unit, Some("UTC".into()))
-            }
-            _ => return Arc::clone(stored),
-        },
-    };
+fn read_field(stored: &FieldRef, written: Option<&FieldRef>) -> FieldRef {
+    let kind = read(stored.data_type(), written.map(|field| field.data_type()));
     Arc::new(stored.as_ref().clone().with_data_type(kind))
+}
+
+fn read(stored: &DataType, written: Option<&DataType>) -> DataType {
+    use DataType::{
+        Binary, Date32, Date64, Dictionary, FixedSizeList, LargeBinary, LargeList, LargeUtf8, List,
+        Struct, Timestamp, Utf8,
+    };
+    let items = |item| match written {
+        Some(List(written) | LargeList(written) | FixedSizeList(written, _)) => {
+            read_field(item, Some(written))
+        }
+        _ => read_field(item, None),
+    };
+    match (stored, written) {
+        (List(item), _) => List(items(item)),
+        (LargeList(item), _) => LargeList(items(item)),
+        (FixedSizeList(item, length), _) => FixedSizeList(items(item), *length),
+        (Struct(fields), Some(Struct(written))) => Struct(read_fields(fields, Some(written))),
+        (Struct(fields), _) => Struct(read_fields(fields, None)),
+        // Parquet has no other date.
+        (Date64, _) => Date32,
+        // Dictionaries are of plain values.
+        (Dictionary(_, values), _) => match values.as_ref() {
+            LargeUtf8 => Utf8,
+            LargeBinary => Binary,
+            Timestamp(unit, Some(_)) => Timestamp(*unit, Some("UTC".into())),
+            values => read(values, None),
+        },
+        (Timestamp(unit, Some(_)), Some(Dictionary(..))) => Timestamp(*unit, Some("UTC".into())),
+        // Times have the zone that they were written with, also where they are stored in another unit.
+        (Timestamp(unit, Some(_)), Some(Timestamp(_, Some(zone)))) => {
+            Timestamp(*unit, Some(Arc::clone(zone)))
+        }
+        (other, _) => other.clone(),
+    }
 }
