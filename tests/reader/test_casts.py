@@ -3,6 +3,7 @@
 import datetime
 import decimal
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -230,6 +231,26 @@ def test_a_null_that_the_schema_does_not_allow(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1, None]}), path)
     schema = pa.schema([pa.field("a", pa.int64(), nullable=False)])
     with pytest.raises(SchemaError, match='row 1, column "a": a null'):
+        fast_axolotl.open_dataset(path, schema=schema).read_all()
+
+
+def stored(column: "pa.Array | list[Any]", path: Path) -> Path:
+    table = pa.table({"a": column, "b": range(len(column))})
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.arrow"])
+def test_columns_that_nobody_asked_for_need_no_place(name: str, tmp_path: Path) -> None:
+    path = stored(["x"], tmp_path / name)
+    schema = pa.schema({"b": pa.int64()})
+    found = fast_axolotl.open_dataset(path, schema=schema, columns=["b"])
+    assert found.to_pydict() == {"b": [0]}
+    with pytest.raises(SchemaError, match='"a"'):
         fast_axolotl.open_dataset(path, schema=schema).read_all()
 
 

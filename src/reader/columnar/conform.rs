@@ -37,15 +37,21 @@ fn no_column(name: &str, schema: &Schema) -> ReadError {
 }
 
 impl Conform {
-    /// `full` is the schema of all columns, `wanted` those asked for. A column of the file that `full`
-    /// has not is an error: its values would be lost.
-    pub fn new(file: &Schema, full: &Schema, wanted: &SchemaRef, given: bool) -> Result<Self> {
+    /// `full` is the schema of all columns, `asked` names those asked for. Where all are, a column of the
+    /// file that `full` has not is an error: its values would be lost.
+    pub fn new(
+        file: &Schema,
+        full: &SchemaRef,
+        asked: Option<&[String]>,
+        given: bool,
+    ) -> Result<Self> {
+        let wanted = project(full, asked)?;
         for (index, field) in file.fields().iter().enumerate() {
             if file.fields().find(field.name()).is_some_and(|(first, _)| first != index) {
                 let message = "the file has two columns of this name";
                 return Err(ReadError::schema(message).in_column(field.name()));
             }
-            if full.fields().find(field.name()).is_none() {
+            if asked.is_none() && full.fields().find(field.name()).is_none() {
                 let message = format!(
                     "the file has a column that the schema has not: {:?} of type {}",
                     field.name(),
@@ -64,7 +70,7 @@ impl Conform {
         let same = columns.iter().zip(wanted.fields()).all(|(index, field)| {
             index.is_some_and(|index| file.field(index).data_type() == field.data_type())
         });
-        Ok(Conform { schema: Arc::clone(wanted), columns, same })
+        Ok(Conform { schema: wanted, columns, same })
     }
 
     /// Columns of the file that are wanted, in the order of the schema.

@@ -16,7 +16,7 @@ use arrow_ipc::{CompressionType, Message, MessageHeader, MetadataVersion, root_a
 use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 
-use crate::columnar::conform::{Conform, project};
+use crate::columnar::conform::Conform;
 use crate::columnar::{merged, normal, utf8};
 use crate::error::{ReadError, Result};
 use crate::guard::guarded;
@@ -50,8 +50,7 @@ impl Format for Ipc {
         scan: &Scan,
     ) -> Result<Box<dyn BatchSource>> {
         let content = Content::open(file, scan)?;
-        let wanted = project(schema, scan.columns.as_deref())?;
-        let conform = Conform::new(&content.schema, schema, &wanted, given)
+        let conform = Conform::new(&content.schema, schema, scan.columns.as_deref(), given)
             .map_err(|error| error.in_file(file.path()))?;
         Ok(Box::new(Batches::new(content, conform, file.clone(), scan)))
     }

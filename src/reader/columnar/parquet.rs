@@ -17,7 +17,7 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
 use crate::buffers::{Buffers, Lent};
-use crate::columnar::conform::{Conform, project};
+use crate::columnar::conform::Conform;
 use crate::columnar::lanes::{Lane, Lanes, Step};
 use crate::columnar::pages::Groups;
 use crate::columnar::{merged, parquet_types};
@@ -54,9 +54,7 @@ impl Format for Parquet {
         scan: &Scan,
     ) -> Result<Box<dyn BatchSource>> {
         let (data, metadata) = open(file, scan)?;
-        let wanted = project(schema, scan.columns.as_deref())?;
-        let stored = metadata.schema();
-        let conform = Conform::new(stored, schema, &wanted, given)?;
+        let conform = Conform::new(metadata.schema(), schema, scan.columns.as_deref(), given)?;
         Ok(Box::new(Batches::new(data, metadata, conform, file.clone(), scan)))
     }
 
