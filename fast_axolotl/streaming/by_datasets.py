@@ -1,7 +1,8 @@
-"""CSV, JSON and text files by the builders of `datasets` themselves.
+"""CSV, JSON and text files by the builders of `datasets` themselves, and features that it makes.
 
 For what the Rust reader leaves to pandas and to Python's codecs: the rows are theirs by
-construction, and still come a chunk at a time where theirs do.
+construction, and still come a chunk at a time where theirs do. Of what Parquet and Arrow files
+store, `datasets` makes labels, images and the like.
 """
 
 import contextlib
@@ -10,12 +11,14 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .errors import SchemaError, check_installed
+from .errors import ReaderError, SchemaError, check_installed
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _SEPARATORS = {"tsv": "\t"}
+#: Formats whose columns are stored as such, and what their files are opened as.
+_STORED = {"parquet": "parquet", "arrow": "arrow", "hf_dataset": "arrow"}
 #: The columns of a file without rows.
 _EMPTY = {"text": {"text": "string"}}
 
@@ -24,7 +27,7 @@ class Stream:
     """The batches that `datasets` reads from one file, as bytes of the IPC stream format.
 
     Args:
-        kind: "csv", "tsv", "json" or "text".
+        kind: "csv", "tsv", "json" or "text"; or "parquet", "arrow" or "hf_dataset" with a schema.
         path: The file.
         compression: "gzip", "zstd" or "xz", if it is compressed.
         options: The options of the builder.
@@ -152,7 +155,7 @@ def _converted(tables: "Iterator[pa.Table]") -> "Iterator[pa.Table]":
     while True:
         try:
             table = next(tables, None)
-        except UnicodeError:
+        except (UnicodeError, ReaderError):
             raise  # damage
         except (ValueError, TypeError, NotImplementedError) as error:
             raise _at(row, None, f"{error} (in the rows from this one on)") from error
@@ -169,6 +172,9 @@ def _tables(
     options: dict[str, Any],
     schema: "pa.Schema | None",
 ) -> "Iterator[pa.Table]":
+    if kind in _STORED:
+        yield from _stored(path, _STORED[kind])
+        return
     builder = _builder(kind, options, schema)
     with contextlib.ExitStack() as stack:
         file = _content(path, compression, stack, by_name=kind in ("text", "json"))
@@ -176,6 +182,18 @@ def _tables(
         tables = builder._generate_tables([path], [[file]])
         for _, table in tables:
             yield table
+
+
+def _stored(path: str, kind: str) -> "Iterator[pa.Table]":
+    import pyarrow as pa
+
+    from .reader import open_dataset
+
+    with open_dataset(path, format=kind) as reader:
+        # Not as a stream: read within one that pyarrow reads, which this is, it crashes.
+        batches = reader._start()
+        while (batch := batches.next_batch()) is not None:
+            yield pa.Table.from_batches([pa.record_batch(batch)])
 
 
 def _builder(kind: str, options: dict[str, Any], schema: "pa.Schema | None") -> Any:

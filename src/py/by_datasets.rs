@@ -1,5 +1,6 @@
-//! Text formats with options that only pandas and Python's codecs know, or with features that only `datasets`
-//! makes: read by its builders, through `fast_axolotl.streaming.by_datasets`.
+//! What only Python knows how to make: text formats with options of pandas and of Python's codecs, read by the
+//! builders of `datasets`, and features that it makes of stored columns, through
+//! `fast_axolotl.streaming.by_datasets`.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{Array, RecordBatch, RecordBatchReader, StructArray};
 use arrow_data::ffi::FFI_ArrowArray;
 use arrow_schema::ffi::FFI_ArrowSchema;
-use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 use kernels::threads;
 use pyo3::exceptions::{PyKeyError, PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -22,7 +22,7 @@ use reader::columnar::saved;
 use reader::csv::Csv;
 use reader::dataset::{Dataset, Reader};
 use reader::error::{Cause, ReadError};
-use reader::features::check_plain;
+use reader::features;
 use reader::format::{self, Kind};
 use reader::guard::contained;
 use reader::json::Json;
@@ -174,13 +174,13 @@ pub fn open_files(
         let kind = Kind::from_name(format)?;
         let files: Vec<_> = paths.into_iter().map(Source::new).collect();
         let native = format_of(kind, plain).and_then(|format| {
-            if let Some(schema) = schema.as_ref().filter(|_| kind.is_text()) {
-                check_plain(schema)?;
+            if let Some(schema) = &schema {
+                check_features(kind, schema)?;
             }
             Dataset::new(format, files.clone(), schema.clone(), scan.clone())
         });
         let dataset = match native {
-            Err(error) if is_left_to_datasets(&error, kind) => {
+            Err(error) if is_left_to_datasets(&error, kind, schema.as_deref()) => {
                 Dataset::new(Arc::new(ByDatasets::new(kind, options)), files, schema, scan)?
             }
             dataset => dataset?,
@@ -211,8 +211,14 @@ fn told(function: Py<PyAny>) -> BadFile {
 }
 
 /// Whether options or schema ask for what only pandas, Python's codecs or `datasets` itself can do.
-fn is_left_to_datasets(error: &ReadError, kind: Kind) -> bool {
-    matches!(error.cause, Cause::Unsupported(_)) && kind.is_text()
+fn is_left_to_datasets(error: &ReadError, kind: Kind, schema: Option<&Schema>) -> bool {
+    matches!(error.cause, Cause::Unsupported(_))
+        && (kind.is_text() || schema.is_some_and(|schema| check_features(kind, schema).is_err()))
+}
+
+/// An error where `datasets` makes values of the schema out of what a file has.
+fn check_features(kind: Kind, schema: &Schema) -> reader::error::Result<()> {
+    if kind.is_text() { features::check_plain(schema) } else { features::check_stored(schema) }
 }
 
 /// What the C data interface can't pass on: a name with a NUL, which ends its strings; a type that no

@@ -10,12 +10,21 @@ const MADE: [&str; 6] = ["ClassLabel", "Image", "Audio", "Video", "Pdf", "Nifti"
 
 /// [`crate::error::Cause::Unsupported`] where a schema asks for such a feature.
 pub fn check_plain(schema: &Schema) -> Result<()> {
+    check(schema, |kind| MADE.contains(&kind))
+}
+
+/// The same of what columns are stored as: there, JSON is made of values of other types.
+pub fn check_stored(schema: &Schema) -> Result<()> {
+    check(schema, |kind| MADE.contains(&kind) || kind == "Json")
+}
+
+fn check(schema: &Schema, is_made: impl Fn(&str) -> bool) -> Result<()> {
     let Some(features) = schema.metadata().get("huggingface") else { return Ok(()) };
     let kinds = features.split("\"_type\"").skip(1).filter_map(|rest| {
         let rest = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
         rest.split('"').next()
     });
-    match kinds.into_iter().find(|kind| MADE.contains(kind)) {
+    match kinds.into_iter().find(|kind| is_made(kind)) {
         None => Ok(()),
         Some(kind) => {
             Err(ReadError::unsupported(format!("the feature {kind} is made by datasets only")))
@@ -42,5 +51,6 @@ mod tests {
         let label = "{\"names\": [\"x\"], \"_type\": \"ClassLabel\"}";
         assert!(!is_plain(label));
         assert!(!is_plain(&format!("{{\"feature\": {label}, \"_type\": \"List\"}}")));
+        assert!(is_plain("{\"decode\": true, \"_type\": \"Json\"}"));
     }
 }

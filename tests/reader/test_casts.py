@@ -234,6 +234,19 @@ def test_a_null_that_the_schema_does_not_allow(tmp_path: Path) -> None:
         fast_axolotl.open_dataset(path, schema=schema).read_all()
 
 
+LABEL = datasets.ClassLabel(names=["no", "yes"])
+MADE = [
+    (["no", "yes", None], LABEL),
+    ([0, 1, None], LABEL),
+    (["1", "0"], LABEL),
+    ([["yes"], [], None], datasets.List(LABEL)),
+    ([{"k": "yes"}, {"k": None}], {"k": LABEL}),
+    (["x", "1", None], datasets.Json()),
+    ([[1], [], None], datasets.Json()),
+    ([{"k": 1}, None], datasets.Json()),
+]
+
+
 def stored(column: "pa.Array | list[Any]", path: Path) -> Path:
     table = pa.table({"a": column, "b": range(len(column))})
     if path.suffix == ".parquet":
@@ -242,6 +255,37 @@ def stored(column: "pa.Array | list[Any]", path: Path) -> Path:
         with pa.ipc.new_file(path, table.schema) as writer:
             writer.write_table(table)
     return path
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.arrow"])
+@pytest.mark.parametrize(("column", "feature"), MADE)
+def test_features_that_datasets_makes(
+    name: str, column: list[Any], feature: Any, tmp_path: Path
+) -> None:
+    path = stored(column, tmp_path / name)
+    features = datasets.Features({"a": feature, "b": datasets.Value("int32")})
+    kind = "parquet" if name == "x.parquet" else "arrow"
+    expected = datasets.load_dataset(
+        kind, data_files=str(path), features=features, cache_dir=str(tmp_path / "cache")
+    )["train"]
+    reader = fast_axolotl.open_dataset(path, features=features, batch_size=2)
+    found = reader.to_iterable_dataset()
+    assert found.features == expected.features == features
+    assert list(found) == list(expected)
+    only = fast_axolotl.open_dataset(path, features=features, columns=["b"])
+    assert only.to_pydict() == {"b": list(range(len(column)))}
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.arrow"])
+@pytest.mark.parametrize(
+    ("column", "cause"),
+    [(pa.array(["no", "z"]), "label z"), (pa.array([0, 7], pa.int32()), "label 7")],
+)
+def test_labels_that_are_none(name: str, column: pa.Array, cause: str, tmp_path: Path) -> None:
+    path = stored(column, tmp_path / name)
+    features = datasets.Features({"a": LABEL, "b": datasets.Value("int64")})
+    with pytest.raises(SchemaError, match=f'row 1, column "a": .*{cause}'):
+        fast_axolotl.open_dataset(path, features=features).read_all()
 
 
 @pytest.mark.parametrize("name", ["x.parquet", "x.arrow"])
