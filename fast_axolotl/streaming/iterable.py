@@ -1,17 +1,20 @@
 """Readers as `datasets.IterableDataset`."""
 
 import copy
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import datasets
 import numpy as np
 import pyarrow as pa
 from datasets.iterable_dataset import _BaseExamplesIterable
+from datasets.table import cast_table_to_features
 
 from .features import features_of
 from .reader import Reader, Spec
+from .values import to_pydict
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -31,11 +34,16 @@ class Rows:
     An object rather than a function, so that it goes to the workers of a DataLoader.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, cast: datasets.Features | None = None) -> None:
         self.spec = spec
+        #: What the columns are to be cast to.
+        self.cast = cast
 
     def __call__(self, shard: Shard, skip: int) -> Iterator[dict[str, list[Any]]]:
         """Return the rows of a shard without the first `skip`, as dicts of lists."""
+        if self.cast is not None:
+            yield from map(to_pydict, self.tables(shard, skip))
+            return
         path, start, stop = shard
         left = None if stop is None else stop - start - skip
         if left is not None and left <= 0:
@@ -55,15 +63,19 @@ class Rows:
         """Return the rows of a shard without the first `skip`, as tables."""
         path, start, stop = shard
         left = None if stop is None else stop - start - skip
+        if left is not None and left <= 0:
+            return
         spec = self.spec._replace(files=self.spec.files._replace(paths=[path]))
         with Reader(spec) as reader:
             for batch in reader.batches(start + skip, strictly=True):
-                if left is not None and left <= 0:
-                    return
-                kept = batch if left is None else batch.slice(0, left)
-                yield pa.Table.from_batches([kept])
+                table = pa.Table.from_batches([batch if left is None else batch.slice(0, left)])
+                if self.cast is not None:
+                    table = cast_table_to_features(table, self.cast)
+                yield table
                 if left is not None:
-                    left -= kept.num_rows
+                    left -= len(table)
+                    if left <= 0:
+                        return
 
 
 class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
@@ -73,18 +85,16 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
     when it is resumed, or when tables are small.
     """
 
-    def __init__(
-        self,
-        rows: Rows,
-        shards: list[Shard],
-        features: datasets.Features,
-        as_tables: bool = False,
-    ) -> None:
+    def __init__(self, rows: Rows, shards: list[Shard], features: datasets.Features) -> None:
         super().__init__()
-        self.as_tables = as_tables
         self.rows = rows
         self.shards = shards
         self._features = features
+        #: Whether to give tables.
+        self.as_tables = False
+        #: Whether `datasets` is told the features.
+        self.is_told = True
+        self._is_typed = False
 
     def _init_state_dict(self) -> dict[str, Any]:
         self._state_dict = {**self._start_of(0), "type": type(self).__name__}
@@ -166,6 +176,14 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
             state.update(self._start_of(index + 1))
 
     @property
+    def is_typed(self) -> bool:
+        """Whether `datasets` may take rows for what the features say: whichever features it has.
+
+        They may be others, after a cast or a concatenation.
+        """
+        return self._is_typed
+
+    @property
     def num_shards(self) -> int:
         """The number of shards."""
         return len(self.shards)
@@ -173,12 +191,7 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
     @property
     def features(self) -> "datasets.Features | None":
         """The features, where rows have the values that these have; else they are applied later."""
-        return self._features if self.is_typed else None
-
-    @property
-    def is_typed(self) -> bool:
-        """Whether rows are as the features decode them."""
-        return all(_is_plain(feature) for feature in self._features.values())
+        return self._features if self.is_told and _are_plain(self._features) else None
 
     def shuffle_data_sources(self, generator: np.random.Generator) -> "FileExamples":
         """Return the same shards in another order."""
@@ -198,16 +211,28 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
         return self._with(self.shards)
 
     def _with(self, shards: list[Shard]) -> "FileExamples":
-        return FileExamples(self.rows, shards, self._features, self.as_tables)
+        return self.having(shards=shards)
 
-    def with_tables(self, as_tables: bool) -> "FileExamples":
-        """Return the same examples, given as tables or as rows."""
-        return FileExamples(self.rows, self.shards, self._features, as_tables)
+    def having(self, **changes: Any) -> "FileExamples":
+        """Return the same examples with other attributes."""
+        other = copy.copy(self)
+        other.__dict__.update(changes)
+        return other
 
-    def with_columns(self, features: datasets.Features) -> "FileExamples":
+    def with_columns(self, names: list[str]) -> "FileExamples":
         """Return examples of fewer columns: the others are not decoded."""
-        rows = Rows(self.rows.spec._replace(columns=list(features)))
-        return FileExamples(rows, self.shards, features, self.as_tables)
+        features = datasets.Features({name: self._features[name] for name in names})
+        rows = Rows(self.rows.spec._replace(columns=names), self.rows.cast and features)
+        return self.having(rows=rows, _features=features)
+
+    def with_types(self, features: datasets.Features) -> "FileExamples":
+        """Return examples of other types."""
+        return self.having(rows=Rows(self.rows.spec, features), _features=features)
+
+
+def _are_plain(features: datasets.Features) -> bool:
+    """Return whether rows are as these features decode them."""
+    return all(map(_is_plain, features.values()))
 
 
 def _is_plain(feature: Any) -> bool:
@@ -218,28 +243,200 @@ def _is_plain(feature: Any) -> bool:
     return isinstance(feature, (datasets.Value, datasets.ClassLabel, datasets.Json))
 
 
+class Tables(_BaseExamplesIterable):  # type: ignore[misc]
+    """The rows of a `FileDataset` as tables of its types: `datasets` takes types from each row."""
+
+    def __init__(self, ex_iterable: Any) -> None:
+        super().__init__()
+        self.ex_iterable = ex_iterable
+
+    def _init_state_dict(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.ex_iterable._init_state_dict()
+        self._state_dict = state
+        return state
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.ex_iterable)
+
+    @property
+    def iter_arrow(self) -> Any:
+        """What gives tables."""
+        return self._iter_arrow
+
+    def _iter_arrow(self) -> Iterator[tuple[Any, pa.Table]]:
+        files = _files(self.ex_iterable)
+        features, size = files._features, files.rows.spec.batch_size
+        rows: list[dict[str, Any]] = []
+        key = None
+        try:
+            for key, row in self.ex_iterable:
+                rows.append(features.encode_example(row))
+                if len(rows) == size:
+                    found, rows = rows, []
+                    yield key, pa.Table.from_pylist(found, features.arrow_schema)
+        except Exception:  # rows before a damage come first
+            if rows:
+                yield key, pa.Table.from_pylist(rows, features.arrow_schema)
+            raise
+        if rows:
+            yield key, pa.Table.from_pylist(rows, features.arrow_schema)
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether `datasets` may take rows for what the features say."""
+        return bool(self.ex_iterable.is_typed)
+
+    @property
+    def features(self) -> "datasets.Features | None":
+        """The features of the rows."""
+        found: datasets.Features | None = self.ex_iterable.features
+        return found
+
+    @property
+    def num_shards(self) -> int:
+        """The number of shards."""
+        count: int = self.ex_iterable.num_shards
+        return count
+
+    def shuffle_data_sources(self, generator: np.random.Generator) -> "Tables":
+        """Return the same shards in another order."""
+        return Tables(self.ex_iterable.shuffle_data_sources(generator))
+
+    def shard_data_sources(self, num_shards: int, index: int, contiguous: bool = True) -> "Tables":
+        """Return one of `num_shards` parts of the shards."""
+        return Tables(self.ex_iterable.shard_data_sources(num_shards, index, contiguous=contiguous))
+
+    def reshard_data_sources(self) -> "Tables":
+        """Return the same, cut as finely as can be done without reading."""
+        return Tables(self.ex_iterable.reshard_data_sources())
+
+
 class FileDataset(datasets.IterableDataset):  # type: ignore[misc]
-    """An iterable dataset of files, which gives tables where a format of tables is asked for."""
+    """An iterable dataset of files, which gives tables where a format of tables is asked for.
+
+    It stays one where rows are only chosen or shuffled. So a choice of columns and a cast are
+    always done where the files are read.
+    """
 
     def with_format(self, type: str | None = None) -> "IterableDataset":  # noqa: A002
         """Return the dataset in a format; see `datasets.IterableDataset.with_format`."""
         formatted = super().with_format(type)
         as_tables = formatted._formatting is not None and formatted._formatting.is_table
-        formatted._ex_iterable = self._ex_iterable.with_tables(as_tables)
-        return formatted
+        rows = self._ex_iterable
+        if isinstance(rows, Tables):
+            rows = rows.ex_iterable
+        is_whole = isinstance(rows, FileExamples)
+        changes = {"as_tables": as_tables and is_whole, "_is_typed": self._is_as_told()}
+        examples = _changed(rows, lambda files: files.having(**changes))
+        if as_tables and not is_whole and _are_plain(_files(rows)._features):
+            examples = Tables(examples)
+        return _again(formatted, examples)
 
     def select_columns(self, column_names: str | list[str]) -> "IterableDataset":
         """Return the dataset of these columns; see `datasets.IterableDataset.select_columns`."""
         selected = super().select_columns(column_names)
-        if not selected.features:  # rows without columns, which only a reader of all can count
+        names = list(selected.features)
+        # Rows without columns can be counted only by a reader of all; a cast may have added some.
+        if not names or not {*names} <= {*_files(self._ex_iterable)._features}:
             return selected
-        return FileDataset(
-            self._ex_iterable.with_columns(selected.features),
-            info=selected._info,
-            split=selected._split,
-            formatting=selected._formatting,
-            distributed=selected._distributed,
-        )
+        return self._like(selected, lambda files: files.with_columns(names))
+
+    def cast(self, features: datasets.Features) -> "IterableDataset":
+        """Return the dataset with other types; see `datasets.IterableDataset.cast`."""
+        return self._cast(super().cast(features))
+
+    def cast_column(self, column: str, feature: Any) -> "IterableDataset":
+        """Return the dataset with another type; see `datasets.IterableDataset.cast_column`."""
+        return self._cast(super().cast_column(column, feature))
+
+    def _cast(self, cast: "IterableDataset") -> "IterableDataset":
+        features = cast.features
+        if self._is_as_told() and _are_plain(features) and {*features} == {*self.features}:
+            return self._like(cast, lambda files: files.with_types(features))
+        return self._like(cast, _is_typed=False)  # done by `datasets`, row by row
+
+    def map(self, *args: Any, **options: Any) -> "IterableDataset":
+        """Return what a function makes of the rows; see `datasets.IterableDataset.map`."""
+        return datasets.IterableDataset.map(self._typed(), *args, **options)
+
+    def filter(self, *args: Any, **options: Any) -> "IterableDataset":
+        """Return the rows that a function keeps; see `datasets.IterableDataset.filter`."""
+        return datasets.IterableDataset.filter(self._typed(), *args, **options)
+
+    def shuffle(self, *args: Any, **options: Any) -> "IterableDataset":
+        """Return the rows in another order; see `datasets.IterableDataset.shuffle`."""
+        return self._of_rows(datasets.IterableDataset.shuffle, *args, **options)
+
+    def skip(self, n: int) -> "IterableDataset":
+        """Return the dataset without its first rows; see `datasets.IterableDataset.skip`."""
+        return self._of_rows(datasets.IterableDataset.skip, n)
+
+    def take(self, n: int) -> "IterableDataset":
+        """Return the first rows of the dataset; see `datasets.IterableDataset.take`."""
+        return self._of_rows(datasets.IterableDataset.take, n)
+
+    def repeat(self, num_times: int | None) -> "IterableDataset":
+        """Return the dataset several times; see `datasets.IterableDataset.repeat`."""
+        return self._of_rows(datasets.IterableDataset.repeat, num_times)
+
+    def _of_rows(self, choose: Any, *args: Any, **options: Any) -> "IterableDataset":
+        """Return what a method makes of the rows: of tables, some lose or repeat rows."""
+        if not self._ex_iterable.iter_arrow:
+            return _again(choose(self, *args, **options))
+        rows = choose(self.with_format(None), *args, **options)
+        return _again(rows).with_format(self._formatting.format_type)
+
+    def shard(self, *args: Any, **options: Any) -> "IterableDataset":
+        """Return a part of the dataset; see `datasets.IterableDataset.shard`."""
+        return _again(super().shard(*args, **options))
+
+    def _resolve_features(self) -> "IterableDataset":
+        # Asked for by what puts datasets together, and then takes what it is told by the first of
+        # them for what is true of the rows of all.
+        return self._like(super()._resolve_features(), _is_typed=False, is_told=False)
+
+    def _typed(self) -> "IterableDataset":
+        return self._like(self, _is_typed=True) if self._is_as_told() else self
+
+    def _is_as_told(self) -> bool:
+        """Return whether the rows that are read are as the features of the dataset have them."""
+        return bool(self._ex_iterable.features == self.features)
+
+    def _like(
+        self,
+        dataset: "IterableDataset",
+        change: Callable[[FileExamples], FileExamples] | None = None,
+        **changes: Any,
+    ) -> "IterableDataset":
+        """Return a dataset of other examples of the files of this one."""
+        change = change or (lambda files: files.having(**changes))
+        return _again(dataset, _changed(self._ex_iterable, change))
+
+
+def _files(examples: Any) -> FileExamples:
+    """Return the examples that those of a `FileDataset` are made of."""
+    while not isinstance(examples, FileExamples):
+        examples = examples.ex_iterable
+    return examples
+
+
+def _changed(examples: Any, change: Callable[[FileExamples], FileExamples]) -> Any:
+    if isinstance(examples, FileExamples):
+        return change(examples)
+    other = copy.copy(examples)
+    other.ex_iterable = _changed(examples.ex_iterable, change)
+    return other
+
+
+def _again(dataset: "IterableDataset", examples: Any = None) -> "IterableDataset":
+    """Return a dataset that `datasets` made of a `FileDataset` as one."""
+    return FileDataset(
+        dataset._ex_iterable if examples is None else examples,
+        info=dataset._info,
+        split=dataset._split,
+        formatting=dataset._formatting,
+        distributed=dataset._distributed,
+    )
 
 
 def to_iterable_dataset(reader: Reader) -> "IterableDataset":
@@ -261,9 +458,11 @@ def _shards(reader: Reader) -> list[Shard]:
     for path in paths:
         spec = reader._spec._replace(files=reader._spec.files._replace(paths=[path]))
         rows = Reader(spec).num_rows if parts > 1 else None
-        if rows is None or rows <= LEAST_ROWS:
+        if rows is None or rows < 2 * LEAST_ROWS:
             shards.append((path, 0, None))
             continue
-        size = max(-(-rows // parts), LEAST_ROWS)
-        shards.extend((path, start, min(start + size, rows)) for start in range(0, rows, size))
+        # Of one size, or one more: ranks that have as many shards have as many rows, almost.
+        count = min(parts, rows // LEAST_ROWS)
+        ends = [rows * part // count for part in range(count + 1)]
+        shards.extend((path, start, stop) for start, stop in itertools.pairwise(ends))
     return shards

@@ -33,15 +33,15 @@ TABLE = pa.table(
 )
 
 
-def write(folder: Path, kind: str) -> Path:
+def write(folder: Path, kind: str, table: pa.Table = TABLE) -> Path:
     path = folder / f"data.{kind}"
     if kind == "parquet":
-        pq.write_table(TABLE, path, row_group_size=20)
+        pq.write_table(table, path, row_group_size=20)
     elif kind == "arrow":
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, TABLE.schema) as out:
-            out.write_table(TABLE, max_chunksize=9)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as out:
+            out.write_table(table, max_chunksize=9)
     else:
-        path.write_text("".join(json.dumps(row) + "\n" for row in TABLE.to_pylist()))
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
     return path
 
 
@@ -510,3 +510,98 @@ def test_selected_columns_are_all_that_is_decoded(tmp_path: Path) -> None:
         iterable(path).select_columns("d")
     with pytest.raises(fast_axolotl.streaming.DamagedFileError):
         list(iterable(path))
+
+
+def test_a_cast_is_done(path: Path) -> None:
+    dataset = iterable(path)
+    texts = [str(i) for i in range(ROWS)]
+    cast = dataset.cast_column("id", datasets.Value("string"))
+    assert [row["id"] for row in cast] == texts
+    assert [text for batch in cast.iter(10) for text in batch["id"]] == texts
+    for other in (
+        dataset.skip(0),
+        dataset.take(ROWS),
+        dataset.repeat(1),
+        dataset.shard(1, 0),
+        dataset.select_columns(["text", "id"]),
+        dataset.with_format("arrow").with_format(None),
+        cast.select_columns("id").cast_column("id", datasets.Value("int32")),
+    ):
+        found = other.cast_column("id", datasets.Value("string"))
+        assert [row["id"] for row in found] == texts
+        assert found.to_pandas()["id"].tolist() == texts
+        assert [row["id"] for row in found.map(lambda row: row)] == texts
+        assert [row["id"] for row in found.filter(lambda row: row["id"] == "7")] == ["7"]
+        seen = [row["id"] for row in itertools.islice(found, 20)]
+        resumed = other.cast_column("id", datasets.Value("string"))
+        resumed.load_state_dict(found.state_dict())
+        assert seen + [row["id"] for row in resumed] == texts
+    shuffled = dataset.shuffle(seed=2, buffer_size=5).cast_column("id", datasets.Value("string"))
+    assert sorted(row["id"] for row in shuffled) == sorted(texts)
+    # As `datasets` casts what it reads itself, what does not fit is an error.
+    with pytest.raises(pa.ArrowInvalid):
+        list(dataset.skip(1).cast_column("text", datasets.Value("int64")))
+    features = datasets.Features({**dataset.features, "new": datasets.Value("string")})
+    assert next(iter(dataset.cast(features)))["new"] is None
+
+
+def test_datasets_of_other_columns_are_joined(tmp_path: Path) -> None:
+    both, one = tmp_path / "both.jsonl", tmp_path / "one.jsonl"
+    both.write_text('{"a": 1, "b": "x"}\n' * 2)
+    one.write_text('{"a": 1}\n' * 2)
+    full, part = {"a": 1, "b": "x"}, {"a": 1, "b": None}
+    pair = [iterable(both), iterable(one)]
+    assert list(datasets.concatenate_datasets(pair)) == [full, full, part, part]
+    assert list(datasets.concatenate_datasets(pair[::-1])) == [part, part, full, full]
+    assert list(datasets.interleave_datasets(pair)) == [full, part, full]
+    assert list(datasets.concatenate_datasets([pair[0].skip(1), pair[1].take(1)])) == [full, part]
+
+
+def test_chosen_rows_as_tables(tmp_path: Path) -> None:
+    table = pa.table({"a": [1, 2, 3, 4], "b": ["x", None, None, "y"], "c": [[], [1], None, []]})
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path)
+    rows = table.to_pylist()
+    for given in (iterable(path), iterable(path).with_format("arrow")):
+        assert given.skip(1).to_list() == rows[1:]
+        assert given.take(3).to_list() == rows[:3]
+        assert given.repeat(2).to_list() == rows * 2
+        assert sorted(row["a"] for row in given.shuffle(seed=1).to_list()) == [1, 2, 3, 4]
+        chosen = given.skip(1).with_format("arrow").take(2).select_columns(["b", "a"])
+        (found,) = chosen.iter(10)
+        assert found.to_pylist() == [{"b": None, "a": 2}, {"b": None, "a": 3}]
+        assert found.schema.field("b").type in (pa.string(), pa.large_string())
+
+
+def test_rows_are_skipped_across_tables(path: Path) -> None:
+    tables = iterable(path).with_format("arrow").skip(10)
+    assert [row for table in tables.iter(7) for row in table.to_pylist()] == TABLE.to_pylist()[10:]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 17, 40, 53])
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_nodes_than_shards(tmp_path: Path, kind: str, rows: int) -> None:
+    from datasets.distributed import split_dataset_by_node
+
+    path = write(tmp_path, kind, TABLE.slice(0, rows))
+    dataset = iterable(path)
+    for world in (2, 8, 16):
+        parts = [
+            [row["id"] for row in split_dataset_by_node(dataset, rank=rank, world_size=world)]
+            for rank in range(world)
+        ]
+        assert sorted(itertools.chain(*parts)) == list(range(rows))
+        # A rank with many rows more than another would wait for it, or be waited for.
+        assert max(map(len, parts)) - min(map(len, parts)) <= -(-dataset.num_shards // world)
+        shards = [[row["id"] for row in dataset.shard(world, index)] for index in range(world)]
+        assert list(itertools.chain(*shards)) == list(range(rows))
+
+
+def test_shards_are_of_one_size(tmp_path: Path) -> None:
+    for rows in (0, 17, 31, 32, 33, 100, 1000):
+        pq.write_table(pa.table({"id": pa.array(range(rows), pa.int64())}), tmp_path / "a.parquet")
+        dataset = iterable(tmp_path / "a.parquet")
+        sizes = [len(list(dataset.shard(dataset.num_shards, i))) for i in range(dataset.num_shards)]
+        assert sum(sizes) == rows
+        assert max(sizes) - min(sizes) <= 1
+        assert len(sizes) == max(1, min(16, rows // 16))
