@@ -102,8 +102,8 @@ def fingerprint_of(spec: Spec, schema: pa.Schema) -> str:
     digest = hashlib.sha256()
     for path in spec.files.paths:
         status = Path(path).stat()
-        place = str(Path(path).resolve())
-        digest.update(f"{place}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        place = os.fsencode(Path(path).resolve())
+        digest.update(place + f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     how = (
         *(__version__, spec.files.format, spec.columns, spec.infer),
         *(sorted(spec.options.items()), "None"),

@@ -420,6 +420,10 @@ class Reader:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> Any:
+        # What is open stays in its process: copies open the files again.
+        return Reader, (self._spec, self._progress)
+
     def __repr__(self) -> str:
         files = self._spec.files
         return f"<Reader of {len(files.paths)} {files.format} file(s): {', '.join(self._names())}>"

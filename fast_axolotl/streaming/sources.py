@@ -95,12 +95,23 @@ def _local(item: Path) -> str:
         raise ValueError("the path is empty: give a file, a folder or a pattern")
     scheme, found, rest = path.partition("://")
     if not found or not scheme.isalnum() or os.path.lexists(path):
-        return path
+        return _settled(path)
     if scheme.lower() != "file":
         raise ValueError(f"{path}: only files of this machine are read, and {scheme}:// is not")
     from urllib.request import url2pathname
 
     return url2pathname(rest.removeprefix("localhost"))
+
+
+def _settled(path: str) -> str:
+    """Return a path that stays the same in another folder: a file is opened more than once."""
+    if path[0] == "~" and not os.path.lexists(path):
+        path = os.path.expanduser(path)
+    try:
+        # Not `abspath`, to which `link/..` is nothing.
+        return os.path.join(os.getcwd(), path)
+    except FileNotFoundError:  # a working folder that was deleted
+        return path
 
 
 def _no_path(item: object) -> TypeError:

@@ -72,7 +72,8 @@ impl Kind {
 
     /// The format that a file's name announces.
     pub fn from_path(path: &Path) -> Option<Kind> {
-        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        // Whatever its bytes are, the ending is what is looked at.
+        let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
         let (_, extension) = without_compression(&name).rsplit_once('.')?;
         NAMES.iter().find(|(known, _)| *known == extension).map(|(_, kind)| *kind)
     }

@@ -1,7 +1,11 @@
 """What a source stands for: folders and their splits, formats asked for, paths of every kind."""
 
+import copy
+import json
 import logging
 import os
+import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +171,54 @@ def test_numbers_and_names(tmp_path: Path) -> None:
     for options, error, match in cases:
         with pytest.raises(error, match=match):
             fast_axolotl.open_dataset(path, **options)
+
+
+def test_the_working_folder_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.jsonl")
+    write(tmp_path / "other" / "a.jsonl", '{"a": 2}\n')
+    monkeypatch.chdir(tmp_path)
+    readers = [
+        fast_axolotl.open_dataset(source) for source in ("a.jsonl", b"a.jsonl", "a*", ["a.jsonl"])
+    ]
+    made = readers[0].to_iterable_dataset()
+    monkeypatch.chdir(tmp_path / "other")
+    for reader in readers:
+        assert reader.to_pydict() == {"a": [1]}
+        assert reader.to_dataset(cache_dir=tmp_path / "cache")["a"] == [1]
+    assert list(made) == [{"a": 1}]
+
+
+def test_a_path_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.jsonl")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert fast_axolotl.open_dataset("~/a.jsonl").to_pydict() == {"a": [1]}
+    # A name that begins so is one.
+    write(tmp_path / "~", '{"a": 2}\n')
+    assert fast_axolotl.open_dataset("~", format="jsonl").to_pydict() == {"a": [2]}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes there")
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    for name, text in ((b"a\xfe.jsonl", '{"a": 1}\n'), (b"a\xfe.csv", "a\n1\n")):
+        path = write(folder / os.fsdecode(name), text)
+        for source in (path, os.fsencode(path)):
+            reader = fast_axolotl.open_dataset(source)
+            assert reader.to_pydict() == {"a": [1]}
+            assert reader.to_dataset(cache_dir=tmp_path / "cache")["a"] == [1]
+            dataset = reader.to_iterable_dataset()
+            assert next(iter(dataset)) == {"a": 1}
+            json.dumps(dataset.state_dict())
+    write(path, 'a\n1\n"1')
+    with pytest.raises(ValueError, match=r"a.*\.csv"):
+        fast_axolotl.open_dataset(path).to_pydict()
+
+
+def test_a_copy_of_a_reader_opens_its_files_again(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"a": 1, "b": 2}\n{"a": 3, "b": 4}\n')
+    with fast_axolotl.open_dataset(path, columns=["b"], filters=[("a", ">", 1)]) as reader:
+        copies = [pickle.loads(pickle.dumps(reader)), copy.deepcopy(reader), copy.copy(reader)]
+    for other in copies:
+        assert other.to_pydict() == {"b": [4]}
