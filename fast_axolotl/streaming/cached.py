@@ -16,7 +16,7 @@ from datasets import config
 from datasets.utils._filelock import FileLock  # whose files follow the umask
 
 from .. import __version__
-from .errors import ReaderError
+from .errors import ReaderError, os_error
 from .features import features_of
 from .reader import Reader, Spec
 
@@ -71,12 +71,8 @@ def _build(reader: Reader, features: datasets.Features, folder: Path) -> None:
     making = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
     making.mkdir()
     try:
-        rows = 0
         data = making / _DATA
-        with pa.OSFile(str(data), "wb") as sink, pa.ipc.new_stream(sink, schema) as out:
-            for batch in reader:
-                out.write_batch(_conforming(batch, schema))
-                rows += batch.num_rows
+        rows = _write(reader, schema, data)
         if reader._has_changed():
             files = ", ".join(reader.files)
             raise ReaderError(f"a file was changed while it was read: one of {files}")
@@ -88,6 +84,21 @@ def _build(reader: Reader, features: datasets.Features, folder: Path) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(making)
+
+
+def _write(reader: Reader, schema: pa.Schema, data: Path) -> int:
+    """Write all rows to a file, and return how many there are."""
+    rows = 0
+    try:
+        with pa.OSFile(str(data), "wb") as sink, pa.ipc.new_stream(sink, schema) as out:
+            for batch in reader:
+                out.write_batch(_conforming(batch, schema))
+                rows += batch.num_rows
+    except OSError as error:
+        if error.filename is None:  # a full disk: pyarrow doesn't say where
+            raise os_error(error.errno, "Other", data, None) from error
+        raise
+    return rows
 
 
 def _conforming(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -605,3 +605,24 @@ def test_shards_are_of_one_size(tmp_path: Path) -> None:
         assert sum(sizes) == rows
         assert max(sizes) - min(sizes) <= 1
         assert len(sizes) == max(1, min(16, rows // 16))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits are those of Linux")
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": "some text"}\n' * 50_000)
+    code = (
+        "import resource, signal, sys, fast_axolotl as f\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "try:\n"
+        "    f.open_dataset(sys.argv[1]).to_dataset(cache_dir=sys.argv[2])\n"
+        "except OSError as error:\n"
+        "    print(isinstance(error, RuntimeError), error.filename)\n"
+    )
+    cache = tmp_path / "cache"
+    run = subprocess.run(
+        [sys.executable, "-B", "-c", code, str(path), str(cache)], capture_output=True, text=True
+    )
+    assert run.stdout.startswith(f"True {cache}"), run.stderr
+    assert not list(cache.rglob("data.arrow"))
