@@ -5,7 +5,7 @@ mod gzip;
 
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
-use liblzma::stream::{Action, Stream};
+use liblzma::stream::{Action, CONCATENATED, Stream};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -218,7 +218,7 @@ const XZ_MEMORY: u64 = 512 << 20;
 
 impl Xz {
     fn new() -> io::Result<Self> {
-        Ok(Xz { stream: Stream::new_stream_decoder(XZ_MEMORY, 0)? })
+        Ok(Xz { stream: Stream::new_auto_decoder(XZ_MEMORY, CONCATENATED)? })
     }
 }
 
@@ -241,20 +241,7 @@ impl Codec for Xz {
     }
 
     fn next_part(&mut self, stored: &mut impl BufRead) -> io::Result<bool> {
-        loop {
-            let rest = stored.fill_buf()?;
-            let padding = rest.iter().take_while(|byte| **byte == 0).count();
-            if padding == 0 || rest.is_empty() {
-                // What is no stream is left out, as by Python.
-                let length = rest.len().min(XZ.len());
-                let follows = length > 0 && rest[..length] == XZ[..length];
-                if follows {
-                    *self = Xz::new()?;
-                }
-                return Ok(follows);
-            }
-            stored.consume(padding);
-        }
+        Ok(!stored.fill_buf()?.is_empty())
     }
 }
 
