@@ -527,9 +527,13 @@ impl<P: BlockParser<Output = Parsed>> BatchSource for Blocks<P> {
             if let Some(error) = self.error.take() {
                 return Err(error);
             }
-            let Some(Located { output: mut parsed, byte }) = self.pipeline.next_output()? else {
-                return Ok(None);
-            };
+            let next = self.pipeline.next_output().map_err(|mut error| {
+                if matches!(error.cause, Cause::Damaged(_)) {
+                    error.place.row.get_or_insert(self.rows);
+                }
+                error
+            });
+            let Some(Located { output: mut parsed, byte }) = next? else { return Ok(None) };
             self.check_types(&mut parsed);
             if let Some(mut error) = parsed.error {
                 error.rebase(self.rows, self.lines, byte);

@@ -54,7 +54,7 @@ impl Source {
         let file = self.open()?;
         let stored_bytes = file.metadata().map_or(0, |metadata| metadata.len());
         let progress = Arc::clone(progress);
-        let counted = Counted { file, position: 0, counted: 0, progress };
+        let counted = Counted { file, length: stored_bytes, position: 0, counted: 0, progress };
         let (reader, compression) = compression::decompress(counted)
             .map_err(|error| ReadError::from(error).in_file(&self.path))?;
         Ok(Input { reader, compression, stored_bytes })
@@ -92,6 +92,8 @@ impl Read for Input {
 /// A file, and how far it was read. What is read again does not count.
 struct Counted {
     file: File,
+    /// What it had when it was opened.
+    length: u64,
     position: u64,
     counted: u64,
     progress: Arc<Progress>,
@@ -100,6 +102,12 @@ struct Counted {
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
+        if count == 0 && !buffer.is_empty() && self.position < self.length {
+            // What is missing may be whole rows: nothing else would tell.
+            let (length, end) = (self.length, self.position);
+            let message = format!("the file had {length} bytes and now ends at byte {end}");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+        }
         self.position += count as u64;
         self.progress.add(self.position.saturating_sub(self.counted));
         self.counted = self.counted.max(self.position);

@@ -178,6 +178,20 @@ def test_a_file_that_is_made_shorter(tmp_path: Path) -> None:
     assert caught.value.row == len(rows) == 1_000_000
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt"])
+def test_one_that_ends_with_a_whole_row_then(tmp_path: Path, name: str, threads: int) -> None:
+    path = tmp_path / name
+    path.write_text('{"a": 1}\n' * 2_000_000)
+    header = int(name == "a.csv")
+    batches = iter(fast_axolotl.open_dataset(path, batch_size=100, num_threads=threads))
+    rows = next(batches).to_pylist()
+    os.truncate(path, 15_000_003 // 9 * 9)
+    with pytest.raises(DamagedFileError, match=f"{name}.*had 18000000 bytes") as caught:
+        drain(batches, rows)
+    assert caught.value.row == len(rows) == 15_000_003 // 9 - header
+
+
 EMPTY = ["a.jsonl", "a.json", "a.txt", "a.jsonl.gz", "a.txt.gz"]
 
 
