@@ -116,7 +116,7 @@ except TypeError:
         (
             "datasets",
             "f.open_dataset('rows.csv', thousands='.')",
-            "rows.csv: this option, or this schema,",
+            "{folder}/rows.csv: this option, or this schema,",
         ),
     ],
 )
@@ -124,6 +124,7 @@ def test_a_reader_without_a_library(
     library: str, expression: str, what: str, tmp_path: Path
 ) -> None:
     """What needs a library says so; batches, dicts and columns need none."""
+    what = what.replace("{folder}", str(tmp_path))
     code = f"""
 import os, sys
 os.chdir({str(tmp_path)!r})
