@@ -8,13 +8,11 @@ with one line that says why.
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from operator import is_
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from fast_axolotl import dispatch
 from fast_axolotl.dispatch import registry
-from fast_axolotl.dispatch.registry import Arguments, Condition, Keywords
 
 from .patch_map import Seam
 
@@ -157,7 +155,7 @@ def _place(seam: Seam, module: ModuleType) -> Patch | None:
         python=function,
         rust=implementation,
         describe=seam.describe,
-        conditions=(*seam.conditions, *_still_as_relied_on(seam, module)),
+        conditions=seam.conditions,
         workload=seam.workload,
         verdict=seam.verdict,
         strict=False,
@@ -267,29 +265,6 @@ def check(seam: Seam, module: ModuleType) -> None:
             raise LeftAloneError(f"{place} is not the one of {versions}")
 
 
-def _still_as_relied_on(seam: Seam, module: ModuleType) -> tuple[Condition, ...]:
-    """Return the condition that what a seam repeats instead of calling is still in its place."""
-    places, originals = [], []
-    for place in seam.relies_on or ():
-        other, _, attribute = place.rpartition(":")
-        owner, name, value = find(_holder(other, module), attribute)
-        places.append((vars(owner).get, name))
-        originals.append(_known_original(value))
-    accepted = list(originals)
-
-    def holds(_args: Arguments, _kwargs: Keywords) -> bool:
-        nonlocal accepted
-        found = [get(name) for get, name in places]
-        if found == accepted:
-            return True
-        if not all(map(is_, map(_known_original, found), originals)):
-            return False
-        accepted = found  # a seam of ours is in the place of one
-        return True
-
-    return (Condition(holds, "somebody replaced what its original calls"),) if places else ()
-
-
 def _holder(name: str, module: ModuleType) -> ModuleType:
     if not name:
         return module
@@ -301,7 +276,7 @@ def _holder(name: str, module: ModuleType) -> ModuleType:
 
 def _known_original(value: Any) -> Any:
     # A name that one seam relies on may be the place of another.
-    for patch in tuple(applied.values()):
+    for patch in applied.values():
         if patch.replacement is value:
             return patch.original
     return value

@@ -183,33 +183,6 @@ def test_an_unknown_axolotl_is_left_alone_with_one_line_each(
     assert sorted(patching.applied) == NAMES
 
 
-def test_what_somebody_replaced_after_us_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A seam does not repeat what is no longer there."""
-    from axolotl.utils.collators import batching
-    from axolotl.utils.data import utils
-    from datasets import Dataset
-    from tokenizer_of import small_tokenizer
-    from transformers import PreTrainedTokenizerBase
-
-    called = []
-    for kind, name in ((PreTrainedTokenizerBase, "pad"), (Dataset, "filter")):
-        stock = getattr(kind, name)
-
-        def theirs(*args: Any, stock: Any = stock, **kwargs: Any) -> Any:
-            called.append(stock.__name__)
-            return stock(*args, **kwargs)
-
-        monkeypatch.setattr(kind, name, theirs)
-    rows = [[1] * n for n in range(60)]
-    dataset = Dataset.from_dict({"input_ids": rows})
-    kept, dropped = utils._drop_outside_range(dataset, 50, 2, False, {"num_proc": None})
-    assert (len(kept), dropped) == (49, 11)
-    features = [{"input_ids": row, "labels": row, "attention_mask": row} for row in rows[3:9]]
-    with fast_axolotl.dispatch_mode("rust"):
-        batching.DataCollatorForSeq2Seq(small_tokenizer())(features)
-    assert called == ["filter", "pad"]
-
-
 def test_a_module_that_is_executed_again_leaves_nothing_of_ours_elsewhere() -> None:
     code = """
 import fast_axolotl, importlib
