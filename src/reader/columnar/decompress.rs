@@ -48,54 +48,26 @@ impl Codec {
     }
 
     /// The page with its content decompressed.
-    pub fn decompress(self, page: Page, buffers: &Arc<Buffers>) -> Result<Page> {
-        let decompress = |buf: &Bytes, plain: usize| self.content(buf, plain, buffers);
-        Ok(match page {
-            Page::DataPage {
-                buf,
-                num_values,
-                encoding,
-                def_level_encoding,
-                rep_level_encoding,
-                statistics,
-            } => Page::DataPage {
-                buf: decompress(&buf, 0)?,
-                num_values,
-                encoding,
-                def_level_encoding,
-                rep_level_encoding,
-                statistics,
-            },
-            Page::DictionaryPage { buf, num_values, encoding, is_sorted } => {
-                Page::DictionaryPage { buf: decompress(&buf, 0)?, num_values, encoding, is_sorted }
+    pub fn decompress(self, mut page: Page, buffers: &Arc<Buffers>) -> Result<Page> {
+        match &mut page {
+            Page::DataPage { buf, .. } | Page::DictionaryPage { buf, .. } => {
+                *buf = self.content(buf, 0, buffers)?;
             }
             Page::DataPageV2 {
                 buf,
-                num_values,
-                encoding,
-                num_nulls,
-                num_rows,
                 def_levels_byte_len,
                 rep_levels_byte_len,
-                is_compressed: true,
-                statistics,
-            } => {
+                is_compressed,
+                ..
+            } if *is_compressed => {
                 // Levels are not compressed.
-                let levels = def_levels_byte_len as usize + rep_levels_byte_len as usize;
-                Page::DataPageV2 {
-                    buf: decompress(&buf, levels)?,
-                    num_values,
-                    encoding,
-                    num_nulls,
-                    num_rows,
-                    def_levels_byte_len,
-                    rep_levels_byte_len,
-                    is_compressed: false,
-                    statistics,
-                }
+                let levels = *def_levels_byte_len as usize + *rep_levels_byte_len as usize;
+                *buf = self.content(buf, levels, buffers)?;
+                *is_compressed = false;
             }
-            page @ Page::DataPageV2 { .. } => page,
-        })
+            Page::DataPageV2 { .. } => {}
+        }
+        Ok(page)
     }
 
     /// The first `plain` bytes as they are, and behind them what the others decompress to.
