@@ -100,6 +100,34 @@ def test_a_damaged_page_of_parquet(tmp_path: Path, threads: int) -> None:
     assert "page.parquet" in str(error)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_damaged_page_among_many_columns(tmp_path: Path, threads: int) -> None:
+    """A few of them are decoded together: the damage is that of one."""
+    path = tmp_path / "wide.parquet"
+    table = pa.table({f"c{number}": range(number, number + 2000) for number in range(200)})
+    pq.write_table(
+        table,
+        path,
+        data_page_size=1000,
+        write_batch_size=100,
+        use_dictionary=False,
+        compression="gzip",
+    )
+    chunk = pq.ParquetFile(path).metadata.row_group(0).column(71)
+    data = bytearray(path.read_bytes())
+    middle = chunk.data_page_offset + chunk.total_compressed_size // 2
+    data[middle : middle + 900] = b"\xff" * 900
+    path.write_bytes(data)
+    rows, error = read(path, num_threads=threads)
+    assert rows == table.slice(0, len(rows)).to_pylist()
+    assert len(rows) > 300
+    assert isinstance(error, DamagedFileError)
+    assert (error.row, error.column) == (len(rows), "c71")
+    asked = ["c199", "c3", "c72", "c70"] + [f"c{number}" for number in range(100, 199)]
+    others = fast_axolotl.open_dataset(path, columns=asked, num_threads=threads)
+    assert pa.table(others).equals(table.select(asked))
+
+
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 def test_a_row_group_that_begins_inside_a_row(tmp_path: Path, version: str) -> None:
     """By a damaged repetition level: the row before it is the last of another row group."""

@@ -1,5 +1,6 @@
 //! Batches of a file brought to the schema that all files are read with.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
@@ -21,14 +22,21 @@ pub struct Conform {
 /// The schema of `columns` of `schema`, in the order asked for.
 pub fn project(schema: &SchemaRef, columns: Option<&[String]>) -> Result<SchemaRef> {
     let Some(columns) = columns else { return Ok(Arc::clone(schema)) };
+    let places = places(schema);
     let fields: Result<Vec<_>> = columns
         .iter()
-        .map(|name| match schema.fields().find(name) {
-            Some((_, field)) => Ok(Arc::clone(field)),
+        .map(|name| match places.get(name.as_str()).and_then(|&index| schema.fields().get(index)) {
+            Some(field) => Ok(Arc::clone(field)),
             None => Err(no_column(name, schema)),
         })
         .collect();
     Ok(Arc::new(Schema::new_with_metadata(fields?, schema.metadata().clone())))
+}
+
+/// Where each name is first.
+fn places(schema: &Schema) -> HashMap<&str, usize> {
+    let names = schema.fields().iter().enumerate();
+    names.rev().map(|(index, field)| (field.name().as_str(), index)).collect()
 }
 
 fn no_column(name: &str, schema: &Schema) -> ReadError {
@@ -46,12 +54,14 @@ impl Conform {
         given: bool,
     ) -> Result<Self> {
         let wanted = project(full, asked)?;
+        let (known, there) = (places(full), places(file));
+        let place = |field: &Field| there.get(field.name().as_str()).copied();
         for (index, field) in file.fields().iter().enumerate() {
-            if file.fields().find(field.name()).is_some_and(|(first, _)| first != index) {
+            if place(field) != Some(index) {
                 let message = "the file has two columns of this name";
                 return Err(ReadError::schema(message).in_column(field.name()));
             }
-            if asked.is_none() && full.fields().find(field.name()).is_none() {
+            if asked.is_none() && !known.contains_key(field.name().as_str()) {
                 let message = format!(
                     "the file has a column that the schema has not: {:?} of type {}",
                     field.name(),
@@ -62,11 +72,7 @@ impl Conform {
                 return Err(error.in_column(field.name()));
             }
         }
-        let columns: Vec<_> = wanted
-            .fields()
-            .iter()
-            .map(|field| file.fields().find(field.name()).map(|(index, _)| index))
-            .collect();
+        let columns: Vec<_> = wanted.fields().iter().map(|field| place(field)).collect();
         let same = columns.iter().zip(wanted.fields()).all(|(index, field)| {
             index.is_some_and(|index| file.field(index).data_type() == field.data_type())
         });

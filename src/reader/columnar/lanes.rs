@@ -1,11 +1,12 @@
 //! Columns of a file decoded side by side, batch by batch, in bounded memory.
 //!
-//! Every column is a lane: a decoder that goes through the file by itself. Workers always take the lane
-//! that is furthest behind (the most expensive one among equals), so all threads are busy however the
-//! work is spread over the columns, also with one row group; lanes run ahead of the consumer by a few
-//! batches only.
+//! Every column, or a few of very many, is a lane: a decoder that goes through the file by itself. Workers
+//! always take the lane that is furthest behind (the most expensive one among equals), so all threads are
+//! busy however the work is spread over the columns, also with one row group; lanes run ahead of the
+//! consumer by a few batches only.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -15,14 +16,17 @@ use crate::error::{ReadError, Result};
 use crate::scan::{LOOK_UP, Scan};
 use crate::workers::check_owner;
 
-/// Decodes one column in order.
+/// Decodes some columns in order.
 pub trait Lane: Send {
-    fn advance(&mut self) -> Step;
+    /// What each of its columns has for the next batch.
+    fn advance(&mut self) -> Vec<Step>;
+    /// How many columns it has.
+    fn width(&self) -> usize;
     /// What a batch of it costs, compared with other lanes.
     fn cost(&self) -> u64;
 }
 
-/// What a lane has for the next batch.
+/// What a column has for the next batch.
 pub enum Step {
     Column(ArrayRef),
     /// The rows before the damage, if any, and the damage.
@@ -41,7 +45,7 @@ struct Shared {
     state: Mutex<State>,
     /// Room in a lane, or the end.
     work: Condvar,
-    /// A column is ready.
+    /// What a lane has is ready.
     ready: Condvar,
     depth: usize,
 }
@@ -53,7 +57,8 @@ struct State {
 
 struct Slot {
     lane: Option<Box<dyn Lane>>,
-    ready: VecDeque<Step>,
+    width: usize,
+    ready: VecDeque<Vec<Step>>,
     /// Batches decoded or being decoded.
     decoded: u64,
     cost: u64,
@@ -67,6 +72,7 @@ impl Lanes {
             .into_iter()
             .map(|lane| Slot {
                 cost: lane.cost(),
+                width: lane.width(),
                 lane: Some(lane),
                 ready: VecDeque::new(),
                 decoded: 0,
@@ -86,14 +92,14 @@ impl Lanes {
         }
     }
 
-    /// What every lane has for the next batch.
+    /// What every column has for the next batch, lane by lane.
     pub fn advance(&mut self) -> Result<Vec<Step>> {
         if self.scan.threads < 2 {
             let mut state = lock(&self.shared.state);
             return Ok(state
                 .lanes
                 .iter_mut()
-                .map(|slot| slot.lane.as_mut().map_or(Step::End, |lane| lane.advance()))
+                .flat_map(|slot| slot.lane.as_mut().map_or_else(Vec::new, |lane| lane.advance()))
                 .collect());
         }
         self.start()?;
@@ -112,7 +118,10 @@ impl Lanes {
         let steps = state
             .lanes
             .iter_mut()
-            .map(|slot| slot.ready.pop_front().unwrap_or(Step::End))
+            .flat_map(|slot| {
+                let ended = || iter::repeat_with(|| Step::End).take(slot.width).collect();
+                slot.ready.pop_front().unwrap_or_else(ended)
+            })
             .collect();
         drop(state);
         self.shared.work.notify_all();
@@ -176,11 +185,11 @@ impl Shared {
             slot.decoded += 1;
             let Some(mut lane) = slot.lane.take() else { return };
             drop(state);
-            let step = lane.advance();
+            let steps = lane.advance();
             state = lock(&self.state);
             let Some(slot) = state.lanes.get_mut(index) else { return };
-            slot.done = !matches!(step, Step::Column(_));
-            slot.ready.push_back(step);
+            slot.done = !steps.iter().all(|step| matches!(step, Step::Column(_)));
+            slot.ready.push_back(steps);
             slot.lane = Some(lane);
             self.ready.notify_one();
         }

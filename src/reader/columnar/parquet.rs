@@ -1,4 +1,4 @@
-//! Parquet: every column decoded as a lane of its own, exact batches without a copy.
+//! Parquet: columns decoded side by side in lanes of their own, exact batches without a copy.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -214,13 +214,13 @@ impl Read for DataReader {
     }
 }
 
-/// A column of the file, decoded by itself.
-struct Column {
+/// Some columns of the file, decoded by themselves.
+struct Columns {
     data: Arc<Data>,
     metadata: ArrowReaderMetadata,
-    index: usize,
+    indices: Vec<usize>,
     buffers: Arc<Buffers>,
-    /// How its leaves make up the column; made when it is read.
+    /// How their leaves make up the columns; made when they are read.
     levels: Option<FieldLevels>,
     rows: usize,
     cost: u64,
@@ -229,7 +229,7 @@ struct Column {
     row: usize,
 }
 
-impl Column {
+impl Columns {
     fn reader(
         &mut self,
         rows: usize,
@@ -262,23 +262,46 @@ impl Column {
 
     fn levels(&self) -> Result<FieldLevels> {
         let schema = self.metadata.parquet_schema();
-        let mask = ProjectionMask::roots(schema, [self.index]);
+        let mask = ProjectionMask::roots(schema, self.indices.iter().copied());
         let fields = self.metadata.schema().fields();
         parquet_to_arrow_field_levels(schema, mask, Some(fields)).map_err(from_parquet)
     }
 
-    fn read(&mut self) -> Result<Option<ArrayRef>> {
+    /// In the order of the indices.
+    fn read(&mut self) -> Result<Option<Vec<ArrayRef>>> {
         if self.reader.is_none() {
             self.reader = Some(self.reader(self.rows, self.row, None)?);
         }
         let Some(reader) = &mut self.reader else { return Ok(None) };
         match reader.next() {
             None => Ok(None),
-            Some(batch) => Ok(Some(Arc::clone(batch?.column(0)))),
+            Some(batch) => {
+                let batch = batch?;
+                // The decoder has them in the order of the file.
+                let mut there = self.indices.clone();
+                there.sort_unstable();
+                there.dedup();
+                let place = |index| there.binary_search(index).unwrap_or_default();
+                let column = |index| batch.columns().get(place(index)).map(Arc::clone);
+                Ok(Some(self.indices.iter().filter_map(column).collect()))
+            }
         }
     }
 
-    /// The rows between here and the damage: as many as can be decoded.
+    /// One of them from the same row on.
+    fn alone(&self, index: usize) -> Columns {
+        Columns {
+            data: Arc::clone(&self.data),
+            metadata: self.metadata.clone(),
+            indices: vec![index],
+            buffers: Arc::clone(&self.buffers),
+            levels: None,
+            reader: None,
+            ..*self
+        }
+    }
+
+    /// The rows of its only column between here and the damage: as many as can be decoded.
     fn before_damage(&mut self) -> Option<ArrayRef> {
         let (mut good, mut bad, mut found) = (0, self.rows, None);
         let mut first = |limit: usize| {
@@ -317,22 +340,31 @@ fn groups_from(metadata: &ParquetMetaData, offset: usize) -> (Vec<usize>, usize)
     ((first..groups.len()).collect(), left)
 }
 
-impl Lane for Column {
-    fn advance(&mut self) -> Step {
+impl Lane for Columns {
+    fn advance(&mut self) -> Vec<Step> {
         match guarded(|| self.read()) {
-            Ok(None) => Step::End,
-            Ok(Some(column)) => {
-                self.row += column.len();
-                Step::Column(column)
+            Ok(None) => self.indices.iter().map(|_| Step::End).collect(),
+            Ok(Some(columns)) => {
+                self.row += columns.first().map_or(0, |column| column.len());
+                columns.into_iter().map(Step::Column).collect()
             }
             Err(error) => {
                 self.reader = None;
-                let name = self.metadata.schema().field(self.index).name().clone();
+                let &[index] = self.indices.as_slice() else {
+                    // Which of them it is in is seen when each is read alone.
+                    let alone = self.indices.iter().map(|index| self.alone(*index));
+                    return alone.flat_map(|mut column| column.advance()).collect();
+                };
+                let name = self.metadata.schema().field(index).name().clone();
                 let before = self.before_damage();
                 let row = self.row + before.as_ref().map_or(0, |column| column.len());
-                Step::Broken(before, error.at_row(row as u64).in_column(name))
+                vec![Step::Broken(before, error.at_row(row as u64).in_column(name))]
             }
         }
+    }
+
+    fn width(&self) -> usize {
+        self.indices.len()
     }
 
     fn cost(&self) -> u64 {
@@ -356,6 +388,9 @@ struct Batches {
 /// Decoding fewer rows at a time costs more than it saves memory.
 const ROWS: usize = 1024;
 const AHEAD_BYTES: u64 = 12 << 20;
+
+/// More lanes help no number of threads, and each of them goes through all columns of the footer.
+const LANES: usize = 64;
 
 impl Batches {
     fn new(
@@ -411,16 +446,16 @@ impl Batches {
         }
         let depth = usize::try_from(AHEAD_BYTES / (row_bytes * rows as u64).max(1)).unwrap_or(4);
         let lanes = wanted
-            .iter()
-            .map(|&index| {
-                Box::new(Column {
+            .chunks(wanted.len().div_ceil(LANES).max(1))
+            .map(|indices| {
+                Box::new(Columns {
                     data: Arc::clone(&data),
                     metadata: self.metadata.clone(),
                     buffers: Arc::clone(&self.scan.buffers),
-                    index,
+                    indices: indices.to_vec(),
                     levels: None,
                     rows,
-                    cost: costs.get(index).copied().unwrap_or(0),
+                    cost: indices.iter().filter_map(|index| costs.get(*index)).sum(),
                     reader: None,
                     row: usize::try_from(self.row).unwrap_or(usize::MAX),
                 }) as Box<dyn Lane>
