@@ -1,7 +1,8 @@
-//! What the interpreter knows and pyo3 has no safe name for: the context, the collector.
+//! What the interpreter knows and pyo3 has no safe name for: the context, the collector, what is raised later.
 
 #![allow(unsafe_code)]
 
+use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
 use pyo3::ffi;
@@ -34,4 +35,23 @@ pub fn context_value(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
 pub fn collector_is_on(_py: Python<'_>) -> bool {
     // SAFETY: the interpreter is attached, which `_py` proves.
     unsafe { ffi::PyGC_IsEnabled() != 0 }
+}
+
+/// Raises an exception in the main thread as soon as that runs Python again: for what a caller that is not
+/// Python can't be given.
+pub fn raise_soon(_py: Python<'_>, error: PyErr) {
+    let error = Box::into_raw(Box::new(error));
+    // SAFETY: `raise` gets what it expects, once.
+    unsafe {
+        if ffi::Py_AddPendingCall(Some(raise), error.cast()) < 0 {
+            drop(Box::from_raw(error));
+        }
+    }
+}
+
+extern "C" fn raise(error: *mut c_void) -> c_int {
+    // SAFETY: what `raise_soon` made, and the interpreter calls this once for it.
+    let error = unsafe { Box::from_raw(error.cast::<PyErr>()) };
+    Python::attach(|py| error.restore(py));
+    -1
 }

@@ -34,6 +34,7 @@ use reader::text::Text;
 use crate::py::arrow_capsule;
 use crate::py::arrow_values;
 use crate::py::by_datasets::ByDatasets;
+use crate::py::interpreter::raise_soon;
 use crate::py::list_emitter::GcPause;
 use crate::py::reader_errors::exception;
 
@@ -81,6 +82,13 @@ impl Signals {
             return raised;
         }
         exception(py, error)
+    }
+
+    /// Whoever takes a stream of C gets a message, and may go on: what a handler raised comes behind it.
+    fn raise_soon(&self) {
+        if let Some(raised) = lock(&self.raised).take() {
+            Python::try_attach(|py| raise_soon(py, raised));
+        }
     }
 }
 
@@ -501,7 +509,11 @@ impl Batches {
     ) -> PyResult<Bound<'py, PyCapsule>> {
         // Another schema than ours may be left to the consumer to cast to.
         let _ = requested_schema;
-        let stream = Stream { pass: Arc::clone(&self.pass), schema: Arc::clone(&self.schema) };
+        let stream = Stream {
+            pass: Arc::clone(&self.pass),
+            schema: Arc::clone(&self.schema),
+            signals: Arc::clone(&self.signals),
+        };
         let stream = FFI_ArrowArrayStream::new(Box::new(stream));
         PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
     }
@@ -517,6 +529,7 @@ impl Batches {
 struct Stream {
     pass: Arc<Pass>,
     schema: SchemaRef,
+    signals: Arc<Signals>,
 }
 
 impl Iterator for Stream {
@@ -525,6 +538,9 @@ impl Iterator for Stream {
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.pass.with(|state| {
             state.advance().map_err(|error| {
+                if matches!(error.cause, Cause::Interrupted) {
+                    self.signals.raise_soon();
+                }
                 // A string of C, which a NUL out of the file would end.
                 let message = error.to_string().replace('\0', "\\0");
                 state.error = Some(error);

@@ -104,6 +104,53 @@ def test_ctrl_c_comes_soon(
     record_property("ctrl_c", 1e3 * max(found))
 
 
+#: Who takes the stream of C gets an error that says so, and takes it for one of the file.
+EXPORTED = """
+import os, signal, sys, threading, time
+import fast_axolotl, pyarrow
+
+path, threads = sys.argv[1], int(sys.argv[2])
+at, said = [], []
+
+def stop():
+    at.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+
+def read():
+    while True:
+        try:
+            pyarrow.table(fast_axolotl.open_dataset(path, num_threads=threads))
+        except Exception as error:
+            said.append(error)
+            time.sleep(10)
+
+try:
+    threading.Timer(0.15, stop).start()
+    read()
+except KeyboardInterrupt:
+    print(time.monotonic() - at[0])
+# Once: nothing is left to be raised.
+time.sleep(0.01)
+print(len(said) < 2)
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "long.csv"])
+def test_ctrl_c_is_raised_behind_a_stream_of_c(tmp_path: Path, name: str, threads: str) -> None:
+    write(tmp_path / name)
+    run = subprocess.run(
+        [sys.executable, "-c", EXPORTED, str(tmp_path / name), threads],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    waited, is_once = run.stdout.split()
+    assert float(waited) < 5, run.stderr
+    assert is_once == "True"
+
+
 #: Reads one row of 100 MB; a signal's handler asks for the reader meanwhile.
 HANDLED = """
 import faulthandler, os, signal, sys, threading
