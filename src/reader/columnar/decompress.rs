@@ -97,7 +97,10 @@ impl Codec {
         loop {
             match self.in_room(plain, packed, room, buffers)? {
                 Some(content) => return Ok(content),
-                None if room < most => room = room.saturating_mul(2).min(most),
+                // What the first of several frames says may be nothing.
+                None if room < most => {
+                    room = room.max(packed.len()).saturating_mul(2).min(most);
+                }
                 None => {
                     let message = format!("a page of {} bytes has more than {most}", packed.len());
                     return Err(ParquetError::General(message));
@@ -174,6 +177,7 @@ mod tests {
             (Codec::Zstd, zstd(content)),
             (Codec::Zstd, unsaid.finish().unwrap()),
             (Codec::Zstd, [zstd(first), zstd(second)].concat()),
+            (Codec::Zstd, [zstd(&[]), zstd(content)].concat()),
         ]
     }
 
