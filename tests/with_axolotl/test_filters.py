@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from seam_tools import original, replacement, reset
 
+import fast_axolotl
 from fast_axolotl.axolotl.seams.conditions import is_dataset
 from fast_axolotl.dispatch import dispatch_mode
 
@@ -206,6 +207,38 @@ def test_no_row_becomes_python(monkeypatch: pytest.MonkeyPatch) -> None:
         packed, _ = replacement("process_datasets_for_packing")(cfg, dropped, None)
     assert count == 2
     assert len(packed) == 1
+
+
+@pytest.mark.parametrize("processes", [None, 2])
+@pytest.mark.parametrize(
+    "merge",
+    [
+        lambda dataset: datasets.concatenate_datasets([dataset, dataset.shuffle(seed=1)]),
+        lambda dataset: dataset.with_format(None, ["labels", "input_ids", "attention_mask"]),
+    ],
+    ids=["merged", "in another order"],
+)
+def test_merged_datasets_are_ours_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, merge: Any, processes: int | None
+) -> None:
+    """`datasets` names all columns of what it joins as those to format; so is it stored."""
+    cfg = settings_of(sample_packing=True, dataset_num_proc=processes, is_preprocess=True)
+    options = {"num_proc": processes, "load_from_cache_file": False}
+    dataset = merge(tokenized([5, 1, 9, 3, 4], [True, True, True, False, True]))
+    agree("drop_outside_range", dataset, 8, 2, False, options)
+    agree("filter_short_sequences", dataset, 4, options)
+    agree("process_datasets_for_packing", cfg, dataset, None)
+    assert_same_lengths(dataset, True)
+    stock_must_not_run(monkeypatch)
+    with dispatch_mode("rust"):
+        dropped, _ = replacement("drop_outside_range")(dataset, 8, 2, False, options)
+        replacement("filter_short_sequences")(dataset, 4, options)
+        packed, _ = replacement("process_datasets_for_packing")(cfg, dropped, None)
+    packed.save_to_disk(str(tmp_path))
+    read = datasets.load_from_disk(str(tmp_path))
+    before = fast_axolotl.stats()["filter"]["rust"]["calls"]
+    assert_same_lengths(read, False)
+    assert fast_axolotl.stats()["filter"]["rust"]["calls"] == before + 1
 
 
 # --- subclasses ------------------------------------------------------------------------------

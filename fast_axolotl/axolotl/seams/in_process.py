@@ -152,7 +152,8 @@ def _mapped_whole(dataset: Any, function: Function, options: dict[str, Any]) -> 
 def _mapped_here(dataset: Any, function: Function, options: dict[str, Any]) -> Any:
     """Return what `dataset.map` makes, without a format, of rows whose cache file is not there."""
     if options.get("cache_file_name") is None:
-        return dataset.map(partial(_of_batch, function), batched=True, **options)
+        plain = dataset.with_format(None)
+        return plain.map(partial(_of_batch, function), batched=True, **options)
     import pyarrow as pa
     from datasets import Dataset, arrow_dataset
     from datasets.arrow_writer import ArrowWriter

@@ -16,8 +16,14 @@ MODULE = "axolotl.utils.samplers.utils"
 
 
 def is_plain_dataset(dataset: Any) -> bool:
-    """Return whether this is a dataset of `datasets`, with rows as Python objects."""
-    return is_dataset(dataset) and dataset._format_type is None and dataset._format_columns is None
+    """Return whether this is a dataset of `datasets`, with rows as Python objects.
+
+    `concatenate_datasets`, by which Axolotl merges several, names all columns as those to format.
+    """
+    if not is_dataset(dataset) or dataset._format_type is not None:
+        return False
+    formatted = dataset._format_columns
+    return formatted is None or set(formatted) >= set(dataset._data.column_names)
 
 
 def list_column(table: Any, name: str) -> Any:
