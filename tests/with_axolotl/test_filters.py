@@ -209,6 +209,32 @@ def test_no_row_becomes_python(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(packed) == 1
 
 
+@pytest.mark.parametrize("name", ["filter", "map"])
+def test_a_method_that_somebody_replaced_is_called(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As on stock, and with what stock gives it: a log of what is done to data, say."""
+    called: list[Any] = []
+    stock = getattr(Dataset, name)
+
+    def theirs(self: Dataset, *args: Any, **kwargs: Any) -> Dataset:
+        called.append(kwargs.get("desc"))
+        return stock(self, *args, **kwargs)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Dataset, name, theirs)
+    cfg = settings_of(sample_packing=True, dataset_num_proc=None, is_preprocess=True)
+    dataset = tokenized([5, 1, 9, 3], [True, True, True, False])
+    for seam, args in (
+        ("drop_outside_range", (dataset, 8, 2, False, OPTIONS)),
+        ("filter_short_sequences", (dataset, 4, OPTIONS)),
+        ("process_datasets_for_packing", (cfg, dataset, None)),
+    ):
+        called.clear()
+        agree(seam, *args)
+        half = len(called) // 2
+        assert called[:half] == called[half:] != []
+
+
 @pytest.mark.parametrize("processes", [None, 2])
 @pytest.mark.parametrize(
     "merge",

@@ -36,6 +36,7 @@ def in_range(least: int, most: int | None, raises: bool, batch: Any) -> list[boo
 
 def _build_dropping(original: Implementation) -> Implementation:
     namespace: dict[str, Any] = getattr(original, "__globals__", {})
+    in_process.remember()
     _known["filter_sequences_by_length"] = (namespace, namespace["filter_sequences_by_length"])
 
     def _drop_outside_range(
@@ -68,6 +69,7 @@ def _build_dropping(original: Implementation) -> Implementation:
 
 def _build_short(original: Implementation) -> Implementation:
     namespace: dict[str, Any] = getattr(original, "__globals__", {})
+    in_process.remember()
     _known["keep_min_len"] = (namespace, namespace["keep_min_len"])
 
     def _filter_short_sequences(dataset: Any, min_len: int, filter_kwargs: dict[str, Any]) -> Any:
@@ -148,6 +150,7 @@ SEAMS: tuple[Seam, ...] = (
         describe=describe,
         conditions=(
             PLAIN,
+            in_process.UNCHANGED,
             _is_stock("filter_sequences_by_length"),
             taking(_takes_dropping, _OTHERS),
         ),
@@ -167,7 +170,12 @@ SEAMS: tuple[Seam, ...] = (
         operation="filter",
         verdict=threshold("rows", FEW_ROWS, RUST),
         describe=describe,
-        conditions=(PLAIN, _is_stock("keep_min_len"), taking(_takes_short, _OTHERS)),
+        conditions=(
+            PLAIN,
+            in_process.UNCHANGED,
+            _is_stock("keep_min_len"),
+            taking(_takes_short, _OTHERS),
+        ),
         relies_on={
             "keep_min_len": {
                 "0.19.0": "fc170306b845445a7f704f20659883dae89f5c86d290910986a966e0919db454"

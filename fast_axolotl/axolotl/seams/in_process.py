@@ -12,6 +12,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from fast_axolotl.dispatch.registry import Condition
+
 #: Of a LazyBatch to which rows stay.
 Mask = Callable[[Any], Any]
 #: Of an Arrow table to another.
@@ -32,10 +34,28 @@ RELIES_ON: dict[str, dict[str, str]] = {
     },
 }
 _SUFFIX = "_{rank:05d}_of_{num_proc:05d}"
+#: Methods of `Dataset` -> what they were when their source was compared.
+_known: dict[str, Any] = {}
 #: How many rows `datasets` gives to a function, and writes, at a time.
 _BATCH = 1000
 #: Rows that a run of a mapping has to have, on average, for slices to be the faster way to them.
 _LONG_RUN = 8
+
+
+def remember() -> None:
+    """Keep the methods that are repeated here, when a seam that does so is built."""
+    from datasets import Dataset
+
+    _known.update({name: vars(Dataset).get(name) for name in ("filter", "map", "_map_single")})
+
+
+def _are_remembered(_args: object, _kwargs: object) -> bool:
+    from datasets import Dataset
+
+    return all(vars(Dataset).get(name) is value for name, value in _known.items())
+
+
+UNCHANGED = Condition(_are_remembered, "somebody replaced Dataset.filter or Dataset.map")
 
 
 def filtered(dataset: Any, stock: Callable[..., Any], mask: Mask, options: dict[str, Any]) -> Any:

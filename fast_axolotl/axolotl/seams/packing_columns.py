@@ -82,6 +82,7 @@ def _inner(function: Any, name: str) -> Any:
 
 def _build(original: Implementation) -> Implementation:
     namespace: dict[str, Any] = getattr(original, "__globals__", {})
+    in_process.remember()
     drop_no_trainable_tokens = _inner(original, "drop_no_trainable_tokens")
     _known[:] = [namespace, namespace["add_position_ids"]]
 
@@ -170,6 +171,7 @@ SEAMS: tuple[Seam, ...] = (
                 lambda _args, _kwargs: _known[0].get("add_position_ids") is _known[1],
                 "somebody replaced add_position_ids",
             ),
+            in_process.UNCHANGED,
         ),
         relies_on={
             "add_position_ids": {
