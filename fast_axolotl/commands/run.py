@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -53,7 +54,8 @@ def run(
         prefix="fast-axolotl-run-", ignore_cleanup_errors=True
     ) as folder:
         status = _wait(command, environment(folder, dispatch, profile))
-        print(run_report.summary(run_report.read(folder), profile), file=sys.stderr)
+        with suppress(OSError):  # nobody can read it: what the program did is what counts
+            print(run_report.summary(run_report.read(folder), profile), file=sys.stderr, flush=True)
     raise typer.Exit(status)
 
 

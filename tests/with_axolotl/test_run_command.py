@@ -112,6 +112,15 @@ def test_what_can_not_be_started(folder: Path) -> None:
     assert run(folder).returncode == 2
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk")
+@pytest.mark.parametrize("status", [0, 7])
+def test_a_report_that_can_not_be_written_changes_no_status(status: int) -> None:
+    with Path("/dev/full").open("w") as full:
+        code = f"raise SystemExit({status})"
+        done = subprocess.run([*RUN, "--", sys.executable, "-c", code], stderr=full, timeout=60)
+    assert done.returncode == status
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of POSIX")
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"])
 def test_signals_reach_the_program(folder: Path, name: str) -> None:
