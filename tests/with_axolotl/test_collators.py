@@ -20,6 +20,7 @@ from seam_tools import (
     replacement_of,
 )
 from tokenizer_of import small_tokenizer
+from transformers import PreTrainedTokenizerBase
 
 import fast_axolotl
 from fast_axolotl.axolotl import shim
@@ -316,6 +317,23 @@ def test_a_tokenizer_that_pads_in_its_own_way_does_so(name: str) -> None:
     collate = collator(name)
     collate.tokenizer.__class__ = Eager
     assert "mine" in compare(name, collate, features_for(name))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_padding_that_somebody_replaced_is_called(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """For every tokenizer, and after our installation."""
+    stock = PreTrainedTokenizerBase.pad
+
+    def theirs(*args: Any, **kwargs: Any) -> Any:
+        padded = stock(*args, **kwargs)
+        padded["mine"] = torch.zeros(1)
+        return padded
+
+    monkeypatch.setattr(PreTrainedTokenizerBase, "pad", theirs)
+    with fast_axolotl.dispatch_mode("rust"):
+        assert "mine" in collator(name)(features_for(name))
 
 
 @pytest.mark.parametrize("name", [BATCH, V2, PRETRAINING])

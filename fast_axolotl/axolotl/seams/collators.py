@@ -377,16 +377,27 @@ def _build_pretraining(original: Implementation) -> Implementation:
 # --- what a call has to be ------------------------------------------------------------------------
 
 
+#: Methods by which tokenizers pad, as their base class had them when their source was compared.
+_padding: dict[str, Any] = {}
+
+
+def _remember_padding() -> None:
+    base = vars(_transformers().PreTrainedTokenizerBase)
+    for name in ("pad", "_pad", "_get_padding_truncation_strategies"):
+        _padding[name] = base[name]
+
+
 def _pads_as_its_base(args: Arguments, _kwargs: Keywords) -> bool:
-    Base = _transformers().PreTrainedTokenizerBase  # noqa: N806
+    # By what the base class had, which somebody may have replaced since.
     tokenizer = args[0].tokenizer
     kind = type(tokenizer)
     return (
-        isinstance(tokenizer, Base)
-        and kind.pad is Base.pad
-        and kind._pad is Base._pad
-        and kind._get_padding_truncation_strategies is Base._get_padding_truncation_strategies
-        and not {"pad", "_pad", "_get_padding_truncation_strategies"} & vars(tokenizer).keys()
+        isinstance(tokenizer, _transformers().PreTrainedTokenizerBase)
+        and kind.pad is _padding["pad"]
+        and kind._pad is _padding["_pad"]
+        and kind._get_padding_truncation_strategies
+        is _padding["_get_padding_truncation_strategies"]
+        and not _padding.keys() & vars(tokenizer).keys()
     )
 
 
@@ -532,11 +543,15 @@ def _seam(
     build: Callable[[Implementation], Implementation],
     conditions: tuple[Condition, ...],
 ) -> Seam:
+    def build_and_remember(original: Implementation) -> Implementation:
+        _remember_padding()
+        return build(original)
+
     return Seam(
         name=name,
         module=MODULE,
         attribute=f"{kind}.__call__",
-        build=build,
+        build=build_and_remember,
         digests={"0.19.0": digest},
         operation="pad",
         describe=_describe,
