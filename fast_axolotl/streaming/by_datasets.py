@@ -63,6 +63,10 @@ class Stream:
             schema = _EMPTY.get(kind, {}) if first is None else first.schema.remove_metadata()
             schema = pa.schema(schema)
         self.schema: pa.Schema = schema
+        # Of a field, the builder leaves columns that a later file lacks to its writer, which fails.
+        if kind == "json" and options.get("field") is None:
+            tables = (_completed(table, schema) for table in tables)
+            first = None if first is None else _completed(first, schema)
         self._batches = _batches(first, tables, schema, given)
 
     def __arrow_c_schema__(self) -> object:
@@ -101,6 +105,16 @@ def _batches(
         yield from table.to_batches()
         row += table.num_rows
         first = next(tables, None)
+
+
+def _completed(table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
+    """Return the table with nulls in the columns that it lacks, as the builder for JSON has them."""
+    import pyarrow as pa
+
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
 
 
 def _contradiction(

@@ -489,6 +489,50 @@ def test_a_field(tmp_path: Path, content: str) -> None:
     assert repr(found.to_pylist()) == repr(expected.to_pylist())
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        # What a row lacks is no null to pandas.
+        *('[{"a": null}, {}]', '[{"b": 1}, {"a": null, "b": 2}]', '[{"a": null}, {"a": null}]'),
+        # Names that can all be numbers or dates become such.
+        *('[{"01": 1}]', '[{" 7": 1, "1_0": 2}]', '[{"2024-01": 1, "2024-02": 2}]', '[{"": 1}]'),
+        *('[{"1700000000": 1}]', '[{"Jan 2024": 1}]', '[{"0": 1}]', '[{"0": 1, "1": 2}]'),
+        *('[{"2": 1, "10": 2}]', '[{"01": 1, "a": 2}]', '[{"": 1, "a1": 2}]', '[{"x1": 1}]'),
+    ],
+)
+def test_columns_of_a_field(tmp_path: Path, rows: str) -> None:
+    path = written(tmp_path, f'{{"d": {rows}}}')
+    expected = APART.theirs_json(path, field="d")
+    found = read(path, field="d")
+    assert types(found) == types(expected)
+    assert found.to_pylist() == expected.to_pylist()
+
+
+@pytest.mark.parametrize(
+    "content", ['{"a": {}}\n', '{"a": {"x": 1}}\n{"a": {"y": 1}}\n', '{"a": [{}, {"x": 1}]}\n']
+)
+def test_types_that_are_not_to_be_mixed(tmp_path: Path, content: str) -> None:
+    path = written(tmp_path, content)
+    expected = APART.theirs_json(path, on_mixed_types=None)
+    found = read(path, on_mixed_types=None)
+    assert types(found) == types(expected)
+    assert found.to_pylist() == expected.to_pylist()
+
+
+def test_mixed_types_that_are_not_to_be_mixed(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"a": 1}\n{"a": "x"}\n')
+    with pytest.raises(ReaderError, match="changed from number to string"):
+        read(path, on_mixed_types=None)
+
+
+def test_columns_that_a_later_file_lacks_by_the_builder(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for path, line in zip(paths, ['{"a": 1, "b": "x"}', '{"b": "y"}'], strict=True):
+        path.write_text(line)
+    found = fast_axolotl.open_dataset(paths, on_mixed_types=None).read_all()
+    assert found.to_pylist() == [{"a": 1, "b": "x"}, {"a": None, "b": "y"}]
+
+
 @settings(max_examples=100, suppress_health_check=HERE)
 @given(data=st.data())
 def test_a_damaged_field(tmp_path: Path, data: st.DataObject) -> None:

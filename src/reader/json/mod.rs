@@ -67,9 +67,14 @@ impl Json {
         let field = options.take_str("field")?;
         let (encoding, on_error) = encoding::from_options(&mut options)?;
         let encoding = if field.is_some() { encoding } else { encoding.of_bytes() };
-        // Threads are not chosen here; mixed types are always `Json()`.
+        // Threads are not chosen here.
         options.take_bool("use_threads")?;
-        options.take_str("on_mixed_types")?;
+        let unmixed = options.has_none("on_mixed_types");
+        let on_mixed_types = options.take_str("on_mixed_types")?;
+        if unmixed || on_mixed_types.is_some_and(|types| types != "use_json") {
+            let message = "on_mixed_types: mixed types are no `Json()` to pandas and pyarrow only";
+            return Err(ReadError::unsupported(message));
+        }
         if options.take_bool("newlines_in_values")?.is_some() {
             return Err(ReadError::request("newlines_in_values is no longer supported"));
         }
@@ -166,7 +171,7 @@ impl Json {
         }
         let layout = layout.get().copied().unwrap_or(Layout::Lines);
         if by_pandas && rows.count > 0 && rows.needs_pandas(layout) {
-            let message = "pandas makes dates, or columns, of what this file has";
+            let message = "pandas makes dates, columns or other names of what this file has";
             return Err(ReadError::unsupported(message).in_file(file.path()));
         }
         Ok(Looked { rows, bytes, layout, by_pandas, early })

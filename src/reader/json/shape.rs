@@ -364,6 +364,27 @@ fn is_date_name(name: &str) -> bool {
         || matches!(name.as_str(), "modified" | "date" | "datetime")
 }
 
+/// Whether `pandas.read_json` may have another name for a column, if it may for all of them: their names
+/// become numbers or dates where all of them can, and a lone "0" is taken for no name.
+fn is_label(name: &str) -> bool {
+    const MONTHS: [&str; 12] =
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    let name = name.trim().to_lowercase();
+    if matches!(name.as_str(), "" | "nan" | "nat") {
+        return true;
+    }
+    let is_dated = MONTHS.iter().any(|month| name.starts_with(month));
+    let has_digit = name.contains(char::is_numeric);
+    has_digit && (is_dated || !name.starts_with(char::is_alphabetic))
+}
+
+/// Whether a name is an integer that pandas writes as it is, and takes for no date.
+fn is_plain_int(name: &str) -> bool {
+    const SECONDS_OF_A_YEAR: u64 = 31_536_000;
+    let value = name.parse::<u64>();
+    value.is_ok_and(|value| value <= SECONDS_OF_A_YEAR && value.to_string() == name)
+}
+
 /// Whether a number has neither a point nor an exponent.
 pub(super) fn is_int(text: &[u8]) -> bool {
     !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
@@ -455,16 +476,24 @@ impl Rows {
     }
 
     /// Whether pandas, where `datasets` reads through it, makes something else of these rows than their
-    /// columns: dates of columns with such names, unsigned integers, columns of lists or of an object.
+    /// columns: dates of columns with such names, unsigned integers, columns of lists or of an object, and
+    /// other names for them.
     pub fn needs_pandas(&self, layout: Layout) -> bool {
         let columns = &self.columns.fields;
         match layout {
             Layout::Lines | Layout::Objects => true,
             Layout::Array => {
                 columns.iter().any(|(key, shape)| is_date_name(&key.name) || shape.beyond)
+                    || self.has_labels()
             }
             Layout::Values => columns.iter().any(|(_, shape)| shape.list.is_some()),
         }
+    }
+
+    fn has_labels(&self) -> bool {
+        let names: Vec<_> = self.columns.fields.iter().map(|(key, _)| key.name.as_str()).collect();
+        let stay = names != ["0"] && names.iter().all(|name| is_plain_int(name));
+        !stay && names.iter().all(|name| is_label(name))
     }
 
     fn rules(&self, array: bool, pandas: bool) -> Rules {
@@ -488,15 +517,18 @@ impl Rows {
         if !pandas {
             return fields;
         }
-        let is_whole = |name: &str| {
-            let shape = self.columns.fields.iter().find(|(key, _)| key.name == name);
-            shape.is_some_and(|(_, shape)| shape.floats && !shape.fractions && !shape.huge)
+        let becomes_ints = |field: &Field| {
+            let column = self.columns.fields.iter().find(|(key, _)| key.name == *field.name());
+            column.is_some_and(|(key, shape)| match field.data_type() {
+                DataType::Float64 => shape.floats && !shape.fractions && !shape.huge,
+                // What a row lacks is NaN there, so that nulls and such are floats, and whole.
+                DataType::Null => key.count < self.columns.count,
+                _ => false,
+            })
         };
-        let whole = |field: &Arc<Field>| match field.data_type() {
-            DataType::Float64 if is_whole(field.name()) => {
-                Arc::new(field.as_ref().clone().with_data_type(DataType::Int64))
-            }
-            _ => Arc::clone(field),
+        let whole = |field: &Arc<Field>| match becomes_ints(field) {
+            true => Arc::new(field.as_ref().clone().with_data_type(DataType::Int64)),
+            false => Arc::clone(field),
         };
         fields.iter().map(whole).collect()
     }
