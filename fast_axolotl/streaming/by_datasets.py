@@ -108,7 +108,7 @@ def _batches(
 
 
 def _completed(table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
-    """Return the table with nulls in the columns that it lacks, as the builder for JSON has them."""
+    """Return the table with nulls in columns that it lacks, as the builder for JSON has them."""
     import pyarrow as pa
 
     for field in schema:

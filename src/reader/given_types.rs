@@ -9,11 +9,13 @@ use arrow_array::types::{
     Time64NanosecondType,
 };
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Date64Array, Int64Array, StringArray,
-    UInt64Array, make_array, new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Date64Array, Int64Array, ListArray,
+    StringArray, StructArray, UInt64Array, make_array, new_null_array,
 };
+use arrow_buffer::OffsetBuffer;
+use arrow_cast::display::FormatOptions;
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{ArrowError, DataType, TimeUnit};
+use arrow_schema::{ArrowError, DataType, FieldRef, Fields, TimeUnit};
 use arrow_select::zip::zip;
 
 const DAY: i64 = 86_400_000;
@@ -33,18 +35,57 @@ pub(crate) fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowErr
         }
         return Err(ArrowError::CastError(format!("Cannot cast string to {to}")));
     }
-    let options = CastOptions { safe: false, ..CastOptions::default() };
+    match (array.data_type(), to) {
+        (
+            DataType::List(_),
+            DataType::List(item)
+            | DataType::LargeList(item)
+            | DataType::FixedSizeList(item, _)
+            | DataType::ListView(item)
+            | DataType::LargeListView(item),
+        ) => lists(array.as_list(), item, to),
+        (DataType::Struct(_), DataType::Struct(fields)) => structs(array.as_struct(), fields),
+        _ => values(array, to),
+    }
+}
+
+/// Lists of other items: what is said of texts here is true of those in lists.
+fn lists(lists: &ListArray, item: &FieldRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    // Not items of rows before and behind: one that can't be cast is no fault of these.
+    let offsets = lists.offsets();
+    let (start, end) = (offsets[0], offsets[lists.len()]);
+    let items = lists.values().slice(start as usize, (end - start) as usize);
+    let lengths = OffsetBuffer::from_lengths(offsets.lengths());
+    let items = cast(&items, item.data_type())?;
+    let lists = ListArray::try_new(Arc::clone(item), lengths, items, lists.nulls().cloned())?;
+    cast_with_options(&lists, to, &STRICT)
+}
+
+/// Structs of other members.
+fn structs(structs: &StructArray, fields: &Fields) -> Result<ArrayRef, ArrowError> {
+    let members = structs.columns().iter().zip(fields);
+    let members = members.map(|(member, field)| cast(member, field.data_type()));
+    let members = members.collect::<Result<_, _>>()?;
+    let nulls = structs.nulls().cloned();
+    let cast = StructArray::try_new_with_length(fields.clone(), members, nulls, structs.len())?;
+    Ok(Arc::new(cast))
+}
+
+const STRICT: CastOptions<'static> =
+    CastOptions { safe: false, format_options: FormatOptions::new() };
+
+fn values(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     let cast = match since_epoch(array, to) {
         Some((numbers, texts)) if texts.null_count() == texts.len() => {
-            cast_with_options(&numbers, to, &options)?
+            cast_with_options(&numbers, to, &STRICT)?
         }
         Some((numbers, texts)) => {
             let is_number: BooleanArray =
                 (0..numbers.len()).map(|row| Some(numbers.is_valid(row))).collect();
-            let numbers = cast_with_options(&numbers, to, &options)?;
-            zip(&is_number, &numbers, &cast_with_options(&texts, to, &options)?)?
+            let numbers = cast_with_options(&numbers, to, &STRICT)?;
+            zip(&is_number, &numbers, &cast_with_options(&texts, to, &STRICT)?)?
         }
-        None => cast_with_options(array, to, &options)?,
+        None => cast_with_options(array, to, &STRICT)?,
     };
     match cast.as_primitive_opt::<Date64Type>() {
         // Of a time of day, a column of dates keeps nothing.
@@ -134,6 +175,7 @@ where
 #[allow(clippy::unwrap_used)]
 mod tests {
     use arrow_array::types::TimestampMicrosecondType;
+    use arrow_schema::Field;
 
     use super::*;
 
@@ -177,6 +219,25 @@ mod tests {
         assert!(texts(&["1"], &list).is_err());
         let nothing: ArrayRef = Arc::new(StringArray::new_null(2));
         assert_eq!(cast(&nothing, &list).unwrap().null_count(), 2);
+    }
+
+    #[test]
+    fn values_in_lists_and_structs() {
+        let items: ArrayRef = Arc::new(StringArray::from(vec!["x", "1e2", "18446744073709551615"]));
+        let field = |to: &DataType| Arc::new(Field::new("item", to.clone(), true));
+        let offsets = OffsetBuffer::from_lengths([1, 2, 0]);
+        let list = ListArray::new(field(&DataType::Utf8), offsets, items, None);
+        let structs: ArrayRef = Arc::new(StructArray::from(vec![(
+            Arc::new(Field::new("a", list.data_type().clone(), true)),
+            Arc::new(list) as ArrayRef,
+        )]));
+        let list = DataType::LargeList(field(&DataType::UInt64));
+        let to = DataType::Struct(vec![Field::new("a", list, true)].into());
+        assert!(cast(&structs, &to).is_err());
+        let sound = cast(&structs.slice(1, 2), &to).unwrap();
+        let lists = sound.as_struct().column(0).as_list::<i64>().clone();
+        assert_eq!(lists.value(0).as_ref(), &UInt64Array::from(vec![100, u64::MAX]));
+        assert_eq!(lists.value_length(1), 0);
     }
 
     #[test]

@@ -641,6 +641,27 @@ def test_json_values_that_no_float_holds(tmp_path: Path) -> None:
     assert plain(read(path, features=features)) == plain(APART.theirs_json(path, features=features))
 
 
+@pytest.mark.parametrize("place", ["[%s, null]", '{"x": %s}', '[{"x": [%s]}]'])
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        *(("9223372036854775808", "uint64"), ("7.0", "uint64"), ("true", "uint64")),
+        *(("5", "timestamp[us]"), ('"2024-01-02T03:04:05"', "timestamp[us]")),
+        *(("5", "duration[s]"), ("86400000", "date64"), ('"2024-01-02"', "date64")),
+    ],
+)
+def test_given_types_in_lists_and_structs(
+    tmp_path: Path, place: str, value: str, kind: str
+) -> None:
+    path = written(tmp_path, f'{{"a": {place % value}}}\n{{"a": null}}\n')
+    feature: Any = datasets.Value(kind)
+    if "x" in place:
+        feature = {"x": datasets.List(feature) if "[%s]" in place else feature}
+    features = datasets.Features({"a": [feature] if place[0] == "[" else feature})
+    found = read(path, features=features).to_pylist()
+    assert found == APART.theirs_json(path, features=features).to_pylist()
+
+
 def test_utf_16_without_a_mark(tmp_path: Path) -> None:
     path = written(tmp_path, '{"a": 1}\n'.encode("utf-16-le"))
     expected = APART.theirs_json(path, encoding="utf-16")
