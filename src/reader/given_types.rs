@@ -28,12 +28,15 @@ pub(crate) fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowErr
     if array.data_type() == &DataType::Utf8 && to == &DataType::UInt64 {
         return uint64(array);
     }
-    // Arrow makes a list of one item of it, of a missing one too.
-    if array.data_type().is_string() && to.is_nested() {
+    if array.data_type().is_string() {
+        // Arrow makes no duration of a text, be it a missing one.
         if array.null_count() == array.len() {
             return Ok(new_null_array(to, array.len()));
         }
-        return Err(ArrowError::CastError(format!("Cannot cast string to {to}")));
+        // Arrow makes a list of one item of it.
+        if to.is_nested() {
+            return Err(ArrowError::CastError(format!("Cannot cast string to {to}")));
+        }
     }
     match (array.data_type(), to) {
         (
@@ -219,6 +222,8 @@ mod tests {
         assert!(texts(&["1"], &list).is_err());
         let nothing: ArrayRef = Arc::new(StringArray::new_null(2));
         assert_eq!(cast(&nothing, &list).unwrap().null_count(), 2);
+        let duration = DataType::Duration(TimeUnit::Second);
+        assert_eq!(cast(&nothing, &duration).unwrap().null_count(), 2);
     }
 
     #[test]

@@ -662,6 +662,14 @@ def test_given_types_in_lists_and_structs(
     assert found == APART.theirs_json(path, features=features).to_pylist()
 
 
+def test_durations_that_are_all_missing(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"a": null, "b": {"x": null}}\n{}\n')
+    duration = datasets.Value("duration[s]")
+    features = datasets.Features({"a": duration, "b": {"x": duration}, "c": [duration]})
+    found = read(path, features=features).to_pylist()
+    assert found == APART.theirs_json(path, features=features).to_pylist()
+
+
 def test_utf_16_without_a_mark(tmp_path: Path) -> None:
     path = written(tmp_path, '{"a": 1}\n'.encode("utf-16-le"))
     expected = APART.theirs_json(path, encoding="utf-16")
