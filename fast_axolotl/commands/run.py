@@ -54,8 +54,10 @@ def run(
         prefix="fast-axolotl-run-", ignore_cleanup_errors=True
     ) as folder:
         status = _wait(command, environment(folder, dispatch, profile))
-        with suppress(OSError):  # nobody can read it: what the program did is what counts
-            print(run_report.summary(run_report.read(folder), profile), file=sys.stderr, flush=True)
+        if sys.stderr is not None:  # closed: `print` would take stdout
+            with suppress(OSError):  # nobody can read it: what the program did is what counts
+                summary = run_report.summary(run_report.read(folder), profile)
+                print(summary, file=sys.stderr, flush=True)
     raise typer.Exit(status)
 
 
@@ -87,6 +89,9 @@ def environment(folder: str, dispatch: str | None, profile: bool) -> dict[str, s
 
 
 def _wait(command: list[str], env: dict[str, str]) -> int:
+    if hasattr(signal, "SIGCHLD"):
+        # No exit status is kept for who was started with it ignored.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         process = subprocess.Popen(command, env=env)
     except OSError as error:

@@ -1,6 +1,7 @@
 """`fast-axolotl run`: programs of every kind, with the shim in them and in their children."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -110,6 +111,24 @@ def test_what_can_not_be_started(folder: Path) -> None:
     assert done.returncode == 127
     assert "no-such-program-here: No such file or directory" in done.stderr
     assert run(folder).returncode == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+def test_no_report_on_stdout_where_stderr_is_closed() -> None:
+    command = shlex.join([*RUN, "--", sys.executable, "-c", "print('mine')"])
+    done = subprocess.run(["sh", "-c", f"{command} 2>&-"], stdout=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"mine\n")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="signals of POSIX")
+def test_the_status_where_that_of_children_is_ignored() -> None:
+    done = subprocess.run(
+        [*RUN, "--", sys.executable, "-c", "raise SystemExit(7)"],
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 7
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk")
