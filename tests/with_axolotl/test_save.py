@@ -1,5 +1,6 @@
 """Saving a prepared dataset: stock's files byte for byte, whole or not at all."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,25 @@ def test_a_full_disk_leaves_nothing(
     assert found[0][0] is OSError
     assert found[1:] == ({}, ["hash"])
     assert load_preprocessed_dataset(settings_of(tmp_path / "ours"), "hash") is None
+
+
+@pytest.mark.usefixtures("_no_workers")
+def test_a_folder_in_one_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = tokenized([3, 4])
+    wanted = saved("python", tmp_path / "stock", dataset)
+    (tmp_path / "ours" / "hash").mkdir(parents=True)
+    make = tempfile.mkdtemp
+
+    def mkdtemp(*args: Any, dir: Any, **more: Any) -> str:  # noqa: A002 - its name
+        if Path(dir) == tmp_path / "ours":
+            raise PermissionError(13, "Permission denied")
+        return make(*args, dir=dir, **more)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    assert saved("rust", tmp_path / "ours", dataset) == wanted
+    assert sorted(path.name for path in (tmp_path / "ours" / "hash").iterdir()) == sorted(
+        name.removeprefix("hash/") for name in wanted[1]
+    )
 
 
 def test_no_process_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,10 @@ def save(dataset: Any, folder: str, processes: int, num_shards: int | None) -> N
     if num_shards is None:
         num_shards = _shards(dataset, processes)
     parent, name = os.path.split(os.path.abspath(folder))  # noqa: PTH100
-    place = mkdtemp(prefix=f".{name}.", dir=parent)
+    try:
+        place = mkdtemp(prefix=f".{name}.", dir=parent)
+    except PermissionError:  # as for a folder that somebody else made for us
+        place = mkdtemp(prefix=".", dir=folder)
     try:
         is_large = processes > 1 and dataset._estimate_nbytes() > _PAYS_FOR_WORKERS
         workers = processes if is_large else None
