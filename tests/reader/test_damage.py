@@ -42,6 +42,15 @@ def stream(table: Any, compression: str | None = None) -> bytes:
     return data
 
 
+def spoil(path: Path, group: int, column: int) -> None:
+    """Overwrite the middle of a column in a row group of Parquet."""
+    chunk = pq.ParquetFile(path).metadata.row_group(group).column(column)
+    data = bytearray(path.read_bytes())
+    middle = chunk.data_page_offset + chunk.total_compressed_size // 2
+    data[middle : middle + 900] = b"\xff" * 900
+    path.write_bytes(data)
+
+
 def lines() -> bytes:
     return "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 
@@ -85,11 +94,7 @@ def test_a_damaged_page_of_parquet(tmp_path: Path, threads: int) -> None:
         use_dictionary=False,
         compression="snappy",
     )
-    group = pq.ParquetFile(path).metadata.row_group(2).column(1)
-    data = bytearray(path.read_bytes())
-    middle = group.data_page_offset + group.total_compressed_size // 2
-    data[middle : middle + 900] = b"\xff" * 900
-    path.write_bytes(data)
+    spoil(path, 2, 1)
     rows, error = read(path, num_threads=threads)
     assert rows == table.slice(0, len(rows)).to_pylist()
     # The rows of the pages before the damage, not of whole batches or row groups.
@@ -113,11 +118,7 @@ def test_a_damaged_page_among_many_columns(tmp_path: Path, threads: int) -> None
         use_dictionary=False,
         compression="gzip",
     )
-    chunk = pq.ParquetFile(path).metadata.row_group(0).column(71)
-    data = bytearray(path.read_bytes())
-    middle = chunk.data_page_offset + chunk.total_compressed_size // 2
-    data[middle : middle + 900] = b"\xff" * 900
-    path.write_bytes(data)
+    spoil(path, 0, 71)
     rows, error = read(path, num_threads=threads)
     assert rows == table.slice(0, len(rows)).to_pylist()
     assert len(rows) > 300

@@ -75,6 +75,17 @@ def write(path: Path) -> None:
     path.write_bytes(text)
 
 
+def started(code: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run code in a process of its own, to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -91,13 +102,7 @@ def test_ctrl_c_comes_soon(
     wait = "0.02" if name.startswith("waiting") else "0"
     found = []
     for threads in ("1", "2"):
-        run = subprocess.run(
-            [sys.executable, "-c", READ, str(tmp_path / name), threads, wait],
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        run = started(READ, tmp_path / name, threads, wait)
         found.append(float(run.stdout or "inf"))
         assert found[-1] < 5, run.stderr
     # A tenth of a second where a core is free, which is no business of a test.
@@ -139,13 +144,7 @@ print(len(said) < 2)
 @pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "long.csv"])
 def test_ctrl_c_is_raised_behind_a_stream_of_c(tmp_path: Path, name: str, threads: str) -> None:
     write(tmp_path / name)
-    run = subprocess.run(
-        [sys.executable, "-c", EXPORTED, str(tmp_path / name), threads],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    run = started(EXPORTED, tmp_path / name, threads)
     waited, is_once = run.stdout.split()
     assert float(waited) < 5, run.stderr
     assert is_once == "True"
@@ -184,13 +183,7 @@ except ValueError as error:
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_a_handler_may_close_the_reader(tmp_path: Path, threads: str) -> None:
     write(tmp_path / "long.jsonl")
-    run = subprocess.run(
-        [sys.executable, "-c", HANDLED, str(tmp_path / "long.jsonl"), threads],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    run = started(HANDLED, tmp_path / "long.jsonl", threads)
     wanted = "the reader was closed: there may be more rows True "
     assert run.stdout.startswith(wanted), (run.stdout, run.stderr)
     # Unless the signal came between two batches.

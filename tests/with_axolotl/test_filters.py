@@ -65,6 +65,14 @@ def agree(name: str, *args: Any) -> Any:
     return wanted
 
 
+def all_agree(cfg: Any, dataset: Any, options: dict[str, Any], *, most: int, least: int) -> Any:
+    """Compare what drops rows and what packs; return how the dropping ended."""
+    dropped = agree("drop_outside_range", dataset, most, 2, False, options)
+    agree("filter_short_sequences", dataset, least, options)
+    agree("process_datasets_for_packing", cfg, dataset, None)
+    return dropped
+
+
 def stock_must_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail where a batch becomes Python lists."""
     from datasets.formatting.formatting import LazyDict
@@ -251,9 +259,7 @@ def test_merged_datasets_are_ours_too(
     cfg = settings_of(sample_packing=True, dataset_num_proc=processes, is_preprocess=True)
     options = {"num_proc": processes, "load_from_cache_file": False}
     dataset = merge(tokenized([5, 1, 9, 3, 4], [True, True, True, False, True]))
-    agree("drop_outside_range", dataset, 8, 2, False, options)
-    agree("filter_short_sequences", dataset, 4, options)
-    agree("process_datasets_for_packing", cfg, dataset, None)
+    all_agree(cfg, dataset, options, most=8, least=4)
     assert_same_lengths(dataset, True)
     stock_must_not_run(monkeypatch)
     with dispatch_mode("rust"):
@@ -281,10 +287,8 @@ def test_the_class_that_axolotl_wraps_around_rows(
     assert type(dataset) is not Dataset
     options = {**OPTIONS, "num_proc": processes}
     cfg = settings_of(sample_packing=True, dataset_num_proc=processes, is_preprocess=True)
-    dropped = agree("drop_outside_range", dataset, 7, 2, False, options)
+    dropped = all_agree(cfg, dataset, options, most=7, least=2)
     assert dropped[1][0]["type"] is type(dataset)
-    agree("filter_short_sequences", dataset, 2, options)
-    agree("process_datasets_for_packing", cfg, dataset, None)
     assert_same_lengths(dataset, False)
     stock_must_not_run(monkeypatch)
     with dispatch_mode("rust"):

@@ -393,10 +393,7 @@ def _pads_as_its_base(args: Arguments, _kwargs: Keywords) -> bool:
     kind = type(tokenizer)
     return (
         isinstance(tokenizer, _transformers().PreTrainedTokenizerBase)
-        and kind.pad is _padding["pad"]
-        and kind._pad is _padding["_pad"]
-        and kind._get_padding_truncation_strategies
-        is _padding["_get_padding_truncation_strategies"]
+        and all(getattr(kind, name) is method for name, method in _padding.items())
         and not _padding.keys() & vars(tokenizer).keys()
     )
 
