@@ -12,6 +12,7 @@ from datasets_of import by_axolotl, tokenized
 from seam_tools import original, replacement, reset
 
 from fast_axolotl.dispatch import dispatch_mode
+from fast_axolotl.dispatch.verify import VerificationError
 
 NAME = "save_preprocessed_dataset"
 
@@ -173,6 +174,43 @@ def test_pushing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Dataset, "push_to_hub", lambda _self, *a, **k: asked.append((a, k)))
     saved("rust", tmp_path, tokenized([1, 2]), push_dataset_to_hub="me/rows")
     assert asked == [(("me/rows", "hash"), {"private": True})]
+
+
+@pytest.mark.usefixtures("_no_workers")
+def test_verifying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One push, stock's files and no others; an error where ours would write something else."""
+    from fast_axolotl.axolotl.seams import save
+
+    asked: list[Any] = []
+    monkeypatch.setattr(Dataset, "push_to_hub", lambda _self, *a, **k: asked.append((a, k)))
+    dataset = DATASETS["rows"]()
+    keys: dict[str, Any] = {"dataset_num_proc": 1}
+    wanted = saved("python", tmp_path / "stock", dataset, **keys)
+    both = tmp_path / "both"
+    assert saved("verify", both, dataset, push_dataset_to_hub="me/rows", **keys) == wanted
+    assert len(asked) == 1
+
+    real = save.save
+    other = dataset.select(range(1, 2000))
+    monkeypatch.setattr(save, "save", lambda _dataset, *rest: real(other, *rest))
+    kind, message = saved("verify", both, dataset, **keys)[0]
+    assert kind is VerificationError
+    assert "data-00000-of-00001.arrow has other bytes" in message
+
+    def shards(*args: Any) -> None:
+        real(*args[:-1], 3)
+
+    monkeypatch.setattr(save, "save", shards)
+    _, message = saved("verify", both, dataset, **keys)[0]
+    assert "rust wrote data-00000-of-00003.arrow" in message
+
+    def fail(*_args: Any) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(save, "save", fail)
+    ended, files, _ = saved("verify", tmp_path / "last", dataset, **keys)
+    assert "rust raised OSError('no room')" in ended[1]
+    assert files == wanted[1]
 
 
 @pytest.mark.usefixtures("_no_workers")

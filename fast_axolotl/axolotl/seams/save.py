@@ -142,6 +142,47 @@ def _is_plain_file(place: Any) -> bool:
     return place.is_file() and not place.is_symlink() and place.stat().st_nlink == 1
 
 
+def _verify(
+    original: Implementation, ours: Implementation, args: Arguments, kwargs: Keywords
+) -> None:
+    """Let stock save, and push if asked to; ours into a folder within, whose files are compared.
+
+    What stock raises is not compared: it may be the Hub's.
+    """
+
+    def saved(cfg: Any, dataset: Any, dataset_hash: str, split: str) -> None:
+        import filecmp
+        from copy import copy
+        from pathlib import Path
+        from tempfile import TemporaryDirectory
+
+        from axolotl.utils.data import shared
+
+        from fast_axolotl.dispatch.verify import VerificationError
+
+        def folder(cfg: Any) -> Path:
+            return Path(str(shared.get_prepared_dataset_path(cfg, dataset_hash)))
+
+        original(cfg, dataset, dataset_hash, split)
+        place = folder(cfg)
+        where = "save: save_preprocessed_dataset: "
+        with TemporaryDirectory(prefix=".", dir=place) as scratch:
+            own = copy(cfg)
+            own["dataset_prepared_path"], own["push_dataset_to_hub"] = scratch, None
+            try:
+                ours(own, dataset, dataset_hash, split)
+            except Exception as error:
+                raise VerificationError(f"{where}rust raised {error!r}, python saved") from error
+            for file in sorted(folder(own).iterdir()):
+                stock = place / file.name
+                if not stock.is_file():
+                    raise VerificationError(f"{where}rust wrote {file.name}, python did not")
+                if not filecmp.cmp(file, stock, shallow=False):
+                    raise VerificationError(f"{where}{file.name} has other bytes than python's")
+
+    saved(*args, **kwargs)
+
+
 def _describe(args: Arguments, kwargs: Keywords) -> Call:
     rows = len(args[1] if len(args) > 1 else kwargs["dataset"])
     return Call("axolotl", "axolotl", Sizes(rows, rows, rows))
@@ -156,6 +197,7 @@ SEAMS: tuple[Seam, ...] = (
         digests={"0.19.0": "808362dcbb053c62165b9c419930b37ee61fb60d148c92d0046729f1d12c4271"},
         operation="save",
         describe=_describe,
+        verify=_verify,
         conditions=(
             taking(_takes, "the dataset is a stream, holds local files, or is its own folder"),
         ),
