@@ -293,17 +293,18 @@ def test_a_refused_call_goes_to_the_original_in_every_mode(run) -> None:
 def test_verify_compares_results_and_what_happened_to_the_arguments(run) -> None:
     run(
         """
-        import copy
+        import contextlib, copy
         from fast_axolotl.dispatch.verify import VerificationError
         def wrong(original):
             return lambda x, **k: (x.append(2), original(x, **k))[1]
         def right(original):
             return lambda x, **k: original(x, **k)
-        def copied(args, kwargs): return copy.deepcopy(args), kwargs
+        @contextlib.contextmanager
+        def apart(args, kwargs): yield copy.deepcopy(args), kwargs
         import axolotl.utils.data.utils as utils
         for builder, expected in ((right, None), (wrong, "rows|rust has")):
             fast_axolotl.uninstall()
-            SEAMS[:] = [seam("triple", build=builder, copy_arguments=copied)]
+            SEAMS[:] = [seam("triple", build=builder, apart=apart)]
             fast_axolotl.install()
             given = [1]
             with fast_axolotl.dispatch_mode("verify"):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from fast_axolotl._records import NamedTuple
 from fast_axolotl.dispatch.policy import RUST, Verdict, always
-from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
+from fast_axolotl.dispatch.registry import Apart, Arguments, Call, Condition, Keywords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,9 +44,8 @@ class Seam(NamedTuple):
         relies_on: names whose code the implementation repeats instead of calling it: `"name"` in
             `module`, or `"other.module:name"` -> digests as above. Where one differs from what is
             known, the seam is left alone.
-        copy_arguments: for `verify`: returns a copy of `(args, kwargs)` that shares nothing the
-            call changes. Our side runs on the copy; afterwards the arguments are compared as well.
-            None where a call changes nothing.
+        apart: see `registry.Function`; of calls that change their arguments or leave files.
+            `verify` compares the arguments after the call as well.
         verify: for `verify`, instead of the general comparison: called with the original, the
             implementation, `args` and `kwargs`; returns the original's answer, raises
             `VerificationError` where the two differ. For results that can be read only once and
@@ -67,7 +66,7 @@ class Seam(NamedTuple):
     outputs: tuple[str, ...] = ("axolotl",)
     verdict: Verdict = always(RUST)
     relies_on: Mapping[str, Mapping[str, str]] | None = None
-    copy_arguments: Callable[[Arguments, Keywords], tuple[Arguments, Keywords]] | None = None
+    apart: Apart | None = None
     verify: Callable[[Implementation, Implementation, Arguments, Keywords], Any] | None = None
     front: Callable[[Arguments], Any] | None = None
 

@@ -159,7 +159,7 @@ def _place(seam: Seam, module: ModuleType) -> Patch | None:
         workload=seam.workload,
         verdict=seam.verdict,
         strict=False,
-        copy_arguments=seam.copy_arguments,
+        apart=seam.apart,
         verify=seam.verify,
         front=seam.front,
     )

@@ -366,16 +366,14 @@ def _tracked_answer(
 
 
 def _time_original(function: Function, args: Arguments, kwargs: Keywords) -> float | None:
-    """Return the seconds of the original on a copy of the arguments; None where it raises."""
-    if function.copy_arguments is not None:
-        args, kwargs = function.copy_arguments(args, kwargs)
-    begin = time.perf_counter()
+    """Return the seconds of the original, apart from the call itself; None where it raises."""
     try:
-        with modes.dispatch_mode(modes.PYTHON):
+        with modes.dispatch_mode(modes.PYTHON), function.aside(args, kwargs) as (args, kwargs):
+            begin = time.perf_counter()
             function.python(*args, **kwargs)
+            return time.perf_counter() - begin
     except Exception:
         return None
-    return time.perf_counter() - begin
 
 
 def collector_on() -> bool:

@@ -15,6 +15,7 @@ from .policy import PYTHON, Sizes, Verdict, always
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import Any
 
 # A list of lists or tuples, a list of 1-D NumPy arrays, a 2-D one, an Arrow list array.
@@ -24,6 +25,7 @@ OUTPUTS = ("lists", "numpy", "torch", "arrow")
 
 Arguments = tuple["Any", ...]
 Keywords = dict[str, "Any"]
+Apart = Callable[[Arguments, Keywords], "AbstractContextManager[tuple[Arguments, Keywords]]"]
 
 
 class Call(NamedTuple):
@@ -74,8 +76,10 @@ class Function(NamedTuple):
         verdict: the rule where no profile has one.
         strict: whether a call that Rust can't take is an error where Rust is forced; otherwise
             the original answers it.
-        copy_arguments: returns a copy of `(args, kwargs)` that shares nothing a call changes;
-            None where it changes nothing. For `verify`.
+        apart: takes `args` and `kwargs`; a context in which a side runs whose answer is not kept
+            (ours in `verify`, an original that is timed), and the arguments for it. They share
+            nothing that a call changes; it finds nothing that the other side left, and leaves
+            nothing. None where a call changes nothing.
         verify: takes original, replacement, args and kwargs, compares, and returns the original's
             answer; None for the general comparison.
         front: for calls too short to look at in Python: takes the tuple of positional arguments,
@@ -99,9 +103,17 @@ class Function(NamedTuple):
     native: bool = False
     verdict: Verdict = always(PYTHON)
     strict: bool = True
-    copy_arguments: Callable[[Arguments, Keywords], tuple[Arguments, Keywords]] | None = None
+    apart: Apart | None = None
     verify: Callable[..., Any] | None = None
     front: Callable[[Arguments], Any] | None = None
+
+    def aside(
+        self, args: Arguments, kwargs: Keywords
+    ) -> AbstractContextManager[tuple[Arguments, Keywords]]:
+        """Return the context and the arguments for the side whose answer is not kept."""
+        from contextlib import nullcontext
+
+        return nullcontext((args, kwargs)) if self.apart is None else self.apart(args, kwargs)
 
     def cells(self) -> list[str]:
         """Return the names of its cells: each is decided by rules of its own."""

@@ -48,7 +48,7 @@ def samples(function: Function, sampled: list[float]) -> bool:
     return (
         _sampling
         and not function.native
-        and function.verify is None
+        and (function.verify is None or function.apart is not None)
         and sampled[0] < _SAMPLES
         and sampled[1] < _SAMPLE_SECONDS
     )

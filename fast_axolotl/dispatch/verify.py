@@ -35,11 +35,12 @@ def verify(entry: "_Entry", args: Arguments, kwargs: Keywords) -> Any:
     sides_to_run = [RUST]
     if function.threaded and calls.threads_free():
         sides_to_run.append(THREADS)
-    given = {side: _copied(entry, args, kwargs) for side in sides_to_run}
-    wanted, error = _outcome(entry, PYTHON, args, kwargs)
+    answers = []
     for side in sides_to_run:
-        own_args, own_kwargs = given[side]
-        found, other = _outcome(entry, side, own_args, own_kwargs)
+        with function.aside(args, kwargs) as own:
+            answers.append((side, own, *_outcome(entry, side, *own)))
+    wanted, error = _outcome(entry, PYTHON, args, kwargs)
+    for side, own, found, other in answers:
         where = f"{function.operation}: {function.name}: "
         if not _same_error(error, other):
             raise VerificationError(
@@ -47,20 +48,15 @@ def verify(entry: "_Entry", args: Arguments, kwargs: Keywords) -> Any:
             )
         difference = first_difference(found, wanted) if error is None else None
         what = "the result"
-        if difference is None and function.copy_arguments is not None:
+        if difference is None and function.apart is not None:
             what = "the arguments after the call"
-            difference = first_difference((own_args, own_kwargs), (args, kwargs))
+            difference = first_difference(own, (args, kwargs))
         if difference is not None:
             place, got, expected = difference
             raise VerificationError(f"{where}{place or what}: {side} {got}, python {expected}")
     if error is not None:
         raise error
     return wanted
-
-
-def _copied(entry: "_Entry", args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
-    copy = entry.function.copy_arguments
-    return (args, kwargs) if copy is None else copy(args, kwargs)
 
 
 def _same_error(left: Exception | None, right: Exception | None) -> bool:

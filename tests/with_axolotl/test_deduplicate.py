@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import pyarrow as pa
 import pytest
 import seam_tools
@@ -439,6 +438,8 @@ def test_the_workload_is_a_call_of_ours() -> None:
     assert described.sizes.rows == 40
     assert 40 * 12 <= described.sizes.elements <= 40 * 14
     check(args[0])
-    copied, _ = deduplicate._copy((args[0], {"x"}), {})
-    assert copied == (args[0], {"x"})
-    assert np.all(copied[0] is args[0])
+    seen = {"x"}
+    with deduplicate._apart((args[0], seen), {}) as ((dataset, copied), _):
+        assert dataset is args[0]
+        assert copied == seen
+        assert copied is not seen

@@ -25,7 +25,7 @@ from seam_tools import original, replacement, reset
 
 import fast_axolotl
 from fast_axolotl.axolotl.seams.conditions import is_dataset
-from fast_axolotl.dispatch import dispatch_mode
+from fast_axolotl.dispatch import dispatch_mode, stats_enabled, trace
 
 quick = settings(
     deadline=None,
@@ -515,6 +515,36 @@ def test_the_format_stays_in_processes(columns: list[str] | None) -> None:
     dataset = tokenized([5, 2, 9, 3], [True, True, True, False]).with_format(None, columns)
     agree("process_datasets_for_packing", cfg, dataset, None)
     agree("drop_outside_range", dataset, 8, 3, False, {"num_proc": 2})
+
+
+@pytest.mark.parametrize("how", ["verify", "profile"])
+@pytest.mark.parametrize("processes", [None, 2])
+def test_no_side_is_given_the_others_files_where_both_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int | None, how: str
+) -> None:
+    """It would be compared with itself, and timed where it does nothing."""
+    from fast_axolotl.axolotl.seams import filters, packing_columns
+
+    with dispatch_mode("python"):
+        wanted = contents(prepare(stored(tmp_path / "rows"), processes, preprocess=False))
+    files = files_of(tmp_path / "rows")
+    computed = []
+    for module in (filters, packing_columns):
+
+        def row_lengths(column: Any, module: Any = module, real: Any = module.row_lengths) -> Any:
+            computed.append(module)
+            return real(column)
+
+        monkeypatch.setattr(module, "row_lengths", row_lengths)
+    if how == "profile":
+        monkeypatch.setattr(trace, "_sampling", True)
+    dataset = stored(tmp_path / "rows")
+    with dispatch_mode("rust" if how == "profile" else how), stats_enabled():
+        found = contents(prepare(dataset, processes, preprocess=False))
+    assert {filters, packing_columns} <= set(computed)
+    assert found == wanted
+    assert files_of(tmp_path / "rows") == files
+    assert datasets.is_caching_enabled()
 
 
 @pytest.mark.parametrize("first", ["python", "rust"])

@@ -11,7 +11,7 @@ from datasets import Dataset
 from datasets_of import by_axolotl, tokenized
 from seam_tools import original, replacement, reset
 
-from fast_axolotl.dispatch import dispatch_mode
+from fast_axolotl.dispatch import dispatch_mode, reset_stats, stats, stats_enabled, trace
 from fast_axolotl.dispatch.verify import VerificationError
 
 NAME = "save_preprocessed_dataset"
@@ -169,10 +169,20 @@ def test_streams_are_stocks_affair(tmp_path: Path) -> None:
     assert len(datasets.load_from_disk(str(tmp_path / "hash"))) == 50
 
 
-def test_pushing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("_no_workers")
+@pytest.mark.parametrize("timed", [False, True])
+def test_pushing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timed: bool) -> None:
+    """Once, also where the original saves as well to be timed."""
     asked: list[Any] = []
     monkeypatch.setattr(Dataset, "push_to_hub", lambda _self, *a, **k: asked.append((a, k)))
-    saved("rust", tmp_path, tokenized([1, 2]), push_dataset_to_hub="me/rows")
+    monkeypatch.setattr(trace, "_sampling", timed)
+    reset_stats()
+    with stats_enabled():
+        keys: dict[str, Any] = {"push_dataset_to_hub": "me/rows", "dataset_num_proc": 1}
+        saved("rust", tmp_path, tokenized([1, 2]), **keys)
+        assert (stats()["save"]["rust"]["saved"] != 0) is timed
+    files = sorted(path.name for path in (tmp_path / "hash").iterdir())
+    assert files == ["data-00000-of-00001.arrow", "dataset_info.json", "state.json"]
     assert asked == [(("me/rows", "hash"), {"private": True})]
 
 

@@ -7,7 +7,8 @@ stands: a batch that has anything unusual in it is the original's, as if we had 
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from fast_axolotl._native import core
@@ -486,14 +487,15 @@ def _workload(name: str) -> Callable[[str, str, int, int], tuple[Arguments, Keyw
     return workload
 
 
-def _copy_arguments(args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
+@contextmanager
+def _apart(args: Arguments, kwargs: Keywords) -> Iterator[tuple[Arguments, Keywords]]:
     # Only labels and positions are replaced, and only in the dicts.
     collator, *rest = args
     if rest:
         rest[0] = _copied(rest[0])
     elif "features" in kwargs:
         kwargs = {**kwargs, "features": _copied(kwargs["features"])}
-    return (collator, *rest), kwargs
+    yield (collator, *rest), kwargs
 
 
 def _copied(features: Any) -> Any:
@@ -555,7 +557,7 @@ def _seam(
         conditions=(*conditions, *_COMMON),
         workload=_workload(kind),
         relies_on=_RELIES_ON if kind == "DataCollatorForSeq2Seq" else {**_RELIES_ON, **_BASE},
-        copy_arguments=_copy_arguments,
+        apart=_apart,
     )
 
 

@@ -14,7 +14,8 @@ after one look in this process that `select` agrees.
 import functools
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fast_axolotl import _native
@@ -257,11 +258,12 @@ def workload(_layout: str, _output: str, rows: int, length: int) -> tuple[Argume
     return (Dataset(pa.table({"input_ids": column}), fingerprint="0" * 16),), {}
 
 
-def _copy(args: Arguments, kwargs: Keywords) -> tuple[Arguments, Keywords]:
+@contextmanager
+def _apart(args: Arguments, kwargs: Keywords) -> Iterator[tuple[Arguments, Keywords]]:
     def copied(value: Any) -> Any:
         return set(value) if type(value) is set else value
 
-    return tuple(map(copied, args)), {name: copied(value) for name, value in kwargs.items()}
+    yield tuple(map(copied, args)), {name: copied(value) for name, value in kwargs.items()}
 
 
 _VERSIONS = ("0.16.1", "0.17.0", "0.18.0", "0.19.0")
@@ -286,6 +288,6 @@ SEAMS = (
                 _VERSIONS, "7940ccceba5e8a2ba97d5b3ed71f96b01a6160092c9478382a77632ab8f670fc"
             )
         },
-        copy_arguments=_copy,
+        apart=_apart,
     ),
 )

@@ -160,6 +160,7 @@ SEAMS: tuple[Seam, ...] = (
             },
             **in_process.RELIES_ON,
         },
+        apart=in_process.uncached,
     ),
     Seam(
         name="filter_short_sequences",
@@ -182,5 +183,6 @@ SEAMS: tuple[Seam, ...] = (
             },
             **in_process.RELIES_ON,
         },
+        apart=in_process.uncached,
     ),
 )

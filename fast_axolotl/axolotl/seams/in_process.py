@@ -6,13 +6,14 @@ columns are written here, by its writer, without its temporary files.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from fast_axolotl.dispatch.registry import Condition
+from fast_axolotl.dispatch.registry import Arguments, Condition, Keywords
 
 #: Of a LazyBatch to which rows stay.
 Mask = Callable[[Any], Any]
@@ -56,6 +57,20 @@ def _are_remembered(_args: object, _kwargs: object) -> bool:
 
 
 UNCHANGED = Condition(_are_remembered, "somebody replaced Dataset.filter or Dataset.map")
+
+
+@contextmanager
+def uncached(args: Arguments, kwargs: Keywords) -> Iterator[tuple[Arguments, Keywords]]:
+    """Let `datasets` read no cache file, and write to a folder that it removes (`Seam.apart`)."""
+    import datasets
+
+    was_on = datasets.is_caching_enabled()
+    datasets.disable_caching()
+    try:
+        yield args, kwargs
+    finally:
+        if was_on:
+            datasets.enable_caching()
 
 
 def filtered(dataset: Any, stock: Callable[..., Any], mask: Mask, options: dict[str, Any]) -> Any:

@@ -179,5 +179,6 @@ SEAMS: tuple[Seam, ...] = (
             },
             **in_process.RELIES_ON,
         },
+        apart=in_process.uncached,
     ),
 )

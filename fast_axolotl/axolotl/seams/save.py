@@ -6,7 +6,8 @@ An older dataset is moved out first: ext4 writes at once to the disk what replac
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from fast_axolotl.axolotl.patch_map import Implementation, Seam
@@ -119,9 +120,7 @@ def _is_in(dataset: Any, cfg: Any, dataset_hash: Any) -> bool:
     """Return whether a dataset would overwrite itself, or what is there can't just be replaced."""
     from pathlib import Path
 
-    from axolotl.utils.data import shared
-
-    folder = Path(str(shared.get_prepared_dataset_path(cfg, dataset_hash)))
+    folder = _folder(cfg, dataset_hash)
     files = [Path(file["filename"]).resolve().parent for file in dataset.cache_files]
     return (
         folder.resolve() in files
@@ -142,45 +141,58 @@ def _is_plain_file(place: Any) -> bool:
     return place.is_file() and not place.is_symlink() and place.stat().st_nlink == 1
 
 
+@contextmanager
+def _apart(args: Arguments, kwargs: Keywords) -> Iterator[tuple[Arguments, Keywords]]:
+    """Yield arguments for saving into a folder within the one to save to, without a push."""
+    from copy import copy
+    from tempfile import TemporaryDirectory
+
+    cfg, dataset, dataset_hash, split = _arguments(*args, **kwargs)
+    folder = _folder(cfg, dataset_hash)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", dir=folder) as scratch:
+        cfg = copy(cfg)
+        cfg["dataset_prepared_path"], cfg["push_dataset_to_hub"] = scratch, None
+        yield (cfg, dataset, dataset_hash, split), {}
+
+
+def _arguments(cfg: Any, dataset: Any, dataset_hash: str, split: str) -> tuple[Any, Any, str, str]:
+    return cfg, dataset, dataset_hash, split
+
+
+def _folder(cfg: Any, dataset_hash: str) -> Any:
+    from pathlib import Path
+
+    from axolotl.utils.data import shared
+
+    return Path(str(shared.get_prepared_dataset_path(cfg, dataset_hash)))
+
+
 def _verify(
     original: Implementation, ours: Implementation, args: Arguments, kwargs: Keywords
 ) -> None:
-    """Let stock save, and push if asked to; ours into a folder within, whose files are compared.
+    """Let stock save, and push if asked to; ours apart from it, and compare the files.
 
     What stock raises is not compared: it may be the Hub's.
     """
+    import filecmp
 
-    def saved(cfg: Any, dataset: Any, dataset_hash: str, split: str) -> None:
-        import filecmp
-        from copy import copy
-        from pathlib import Path
-        from tempfile import TemporaryDirectory
+    from fast_axolotl.dispatch.verify import VerificationError
 
-        from axolotl.utils.data import shared
-
-        from fast_axolotl.dispatch.verify import VerificationError
-
-        def folder(cfg: Any) -> Path:
-            return Path(str(shared.get_prepared_dataset_path(cfg, dataset_hash)))
-
-        original(cfg, dataset, dataset_hash, split)
-        place = folder(cfg)
-        where = "save: save_preprocessed_dataset: "
-        with TemporaryDirectory(prefix=".", dir=place) as scratch:
-            own = copy(cfg)
-            own["dataset_prepared_path"], own["push_dataset_to_hub"] = scratch, None
-            try:
-                ours(own, dataset, dataset_hash, split)
-            except Exception as error:
-                raise VerificationError(f"{where}rust raised {error!r}, python saved") from error
-            for file in sorted(folder(own).iterdir()):
-                stock = place / file.name
-                if not stock.is_file():
-                    raise VerificationError(f"{where}rust wrote {file.name}, python did not")
-                if not filecmp.cmp(file, stock, shallow=False):
-                    raise VerificationError(f"{where}{file.name} has other bytes than python's")
-
-    saved(*args, **kwargs)
+    where = "save: save_preprocessed_dataset: "
+    cfg, _, dataset_hash, _ = _arguments(*args, **kwargs)
+    original(*args, **kwargs)
+    with _apart(args, kwargs) as (own, _):
+        try:
+            ours(*own)
+        except Exception as error:
+            raise VerificationError(f"{where}rust raised {error!r}, python saved") from error
+        for file in sorted(_folder(own[0], dataset_hash).iterdir()):
+            stock = _folder(cfg, dataset_hash) / file.name
+            if not stock.is_file():
+                raise VerificationError(f"{where}rust wrote {file.name}, python did not")
+            if not filecmp.cmp(file, stock, shallow=False):
+                raise VerificationError(f"{where}{file.name} has other bytes than python's")
 
 
 def _describe(args: Arguments, kwargs: Keywords) -> Call:
@@ -197,6 +209,7 @@ SEAMS: tuple[Seam, ...] = (
         digests={"0.19.0": "808362dcbb053c62165b9c419930b37ee61fb60d148c92d0046729f1d12c4271"},
         operation="save",
         describe=_describe,
+        apart=_apart,
         verify=_verify,
         conditions=(
             taking(_takes, "the dataset is a stream, holds local files, or is its own folder"),
