@@ -322,15 +322,3 @@ def test_dictionaries_in_parquet_are_those_of_pyarrow(values: pa.Array, tmp_path
     reader = fast_axolotl.open_dataset(tmp_path / "x.parquet")
     assert datasets.Features.from_arrow_schema(reader.schema) == expected.features
     assert reader.read_all().to_pylist() == list(expected)
-
-
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_times_of_96_bits_are_nanoseconds(unit: str, tmp_path: Path) -> None:
-    times = pa.array([datetime.datetime(2020, 1, 2, 3, 4, 5), None], pa.timestamp(unit))
-    table = pa.table({"l": [[{"n": 1}], []], "t": times})
-    path = tmp_path / "x.parquet"
-    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
-    expected = pq.read_table(path)
-    found = fast_axolotl.open_dataset(path).read_all()
-    assert found.schema.field("t").type == expected.schema.field("t").type == pa.timestamp("ns")
-    assert found.to_pylist() == expected.to_pylist()

@@ -219,6 +219,8 @@ struct Columns {
     data: Arc<Data>,
     metadata: ArrowReaderMetadata,
     indices: Vec<usize>,
+    /// Where each of them is in a batch of the decoder.
+    places: Vec<usize>,
     buffers: Arc<Buffers>,
     /// How their leaves make up the columns; made when they are read.
     levels: Option<FieldLevels>,
@@ -277,13 +279,8 @@ impl Columns {
             None => Ok(None),
             Some(batch) => {
                 let batch = batch?;
-                // The decoder has them in the order of the file.
-                let mut there = self.indices.clone();
-                there.sort_unstable();
-                there.dedup();
-                let place = |index| there.binary_search(index).unwrap_or_default();
-                let column = |index| batch.columns().get(place(index)).map(Arc::clone);
-                Ok(Some(self.indices.iter().filter_map(column).collect()))
+                let column = |place: &usize| batch.columns().get(*place).map(Arc::clone);
+                Ok(Some(self.places.iter().filter_map(column).collect()))
             }
         }
     }
@@ -294,6 +291,7 @@ impl Columns {
             data: Arc::clone(&self.data),
             metadata: self.metadata.clone(),
             indices: vec![index],
+            places: vec![0],
             buffers: Arc::clone(&self.buffers),
             levels: None,
             reader: None,
@@ -324,6 +322,14 @@ impl Columns {
         }
         found
     }
+}
+
+/// The places of columns in a batch of theirs, which has each of them once, in the order of the file.
+fn places(indices: &[usize]) -> Vec<usize> {
+    let mut there = indices.to_vec();
+    there.sort_unstable();
+    there.dedup();
+    indices.iter().map(|index| there.partition_point(|other| other < index)).collect()
 }
 
 /// The row groups from the one that has row `offset` on, and its place in that.
@@ -453,6 +459,7 @@ impl Batches {
                     metadata: self.metadata.clone(),
                     buffers: Arc::clone(&self.scan.buffers),
                     indices: indices.to_vec(),
+                    places: places(indices),
                     levels: None,
                     rows,
                     cost: indices.iter().filter_map(|index| costs.get(*index)).sum(),
