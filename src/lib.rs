@@ -18,6 +18,8 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
+    use crate::py::arrow_export::ArrowSchema;
+    #[pymodule_export]
     use crate::py::collate::{copied_rows, int64_tensor, row_tensor, row_tensors, streaming_rows};
     #[pymodule_export]
     use crate::py::multipack::{
@@ -26,8 +28,7 @@ mod _core {
     };
     #[pymodule_export]
     use crate::py::reader::{
-        ArrowSchema, Batch, Batches, Files, detect_file, is_saved_dataset, open_files,
-        saved_dataset,
+        Batch, Batches, Files, detect_file, is_saved_dataset, open_files, saved_dataset,
     };
     #[pymodule_export]
     use crate::py::row_text::{deduplicate_rows, pickle_indices, row_text_unsupported, row_texts};

@@ -6,7 +6,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
 use crate::error::{Error, Result};
-use crate::py::rows::{self, type_name};
+use crate::py::objects::{self, type_name};
 use crate::py::small_ints::small_int;
 
 /// What the result is made of.
@@ -130,7 +130,7 @@ pub fn index<'py>(
     value: Borrowed<'_, 'py, PyAny>,
 ) -> Result<Bound<'py, PyAny>> {
     let py = value.py();
-    match rows::index(&value) {
+    match objects::index(&value) {
         Ok(found) => Ok(found),
         Err(error) if value.get_type().hasattr(intern!(py, "__index__"))? => Err(error.into()),
         Err(_) => Err(Error::NotAnInt { name, found: type_name(&value)? }),

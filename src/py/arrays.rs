@@ -7,7 +7,7 @@ use pyo3::types::{PyDict, PyList, PyMemoryView, PyString};
 use crate::error::{Error, Result};
 use crate::py::arguments::{Output, check_memory};
 use crate::py::fresh_array::FreshArray;
-use crate::py::rows::loaded;
+use crate::py::objects::loaded;
 
 /// An array of rows of equal width: allocated by the library it belongs to, filled by us.
 pub struct Target<'py> {

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, Place, Result};
 use crate::py::arrow_capsule::{Imported, Wanted, import};
-use crate::py::rows::type_name;
+use crate::py::objects::type_name;
 
 /// Where the rows of a chunk begin and end, in elements of the chunk's values.
 #[derive(Clone, Copy)]

@@ -19,8 +19,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyString};
 
+use crate::py::arrow_export::export_array;
 use crate::py::list_emitter::NewList;
-use crate::py::reader::export_array;
 
 /// The values of `column`, whose type and extension `field` says.
 pub fn to_list<'py>(

@@ -20,7 +20,7 @@ use reader::serialized;
 use reader::source::Source;
 
 use crate::py::arrow_capsule;
-use crate::py::reader::ArrowSchema;
+use crate::py::arrow_export::ArrowSchema;
 
 /// The format, with options as they came from Python.
 pub struct ByDatasets {

@@ -15,7 +15,7 @@ use crate::py::arguments;
 use crate::py::dispatch;
 use crate::py::fastcall::{Arguments, Pool};
 use crate::py::list_emitter::{Items, NewList};
-use crate::py::rows::type_name;
+use crate::py::objects::type_name;
 use crate::py::text::{FEW, Owners, TextRows, hex_str};
 
 /// How much is a part: rows, and bytes at which it is closed early.

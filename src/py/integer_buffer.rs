@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use crate::error::{Error, Place, Result};
-use crate::py::rows::loaded;
+use crate::py::objects::loaded;
 
 /// A 1-D or 2-D array of native integers, of any stride; a 1-D array is one row.
 ///

@@ -7,6 +7,7 @@
 pub mod arguments;
 pub mod arrays;
 pub mod arrow_capsule;
+pub mod arrow_export;
 pub mod arrow_rows;
 pub mod arrow_values;
 pub mod by_datasets;
@@ -19,6 +20,7 @@ pub mod integer_buffer;
 pub mod interpreter;
 pub mod list_emitter;
 pub mod multipack;
+pub mod objects;
 pub mod pack;
 pub mod pad;
 pub mod places;

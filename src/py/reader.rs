@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{Array, RecordBatch, RecordBatchReader, StructArray};
 use arrow_data::ffi::FFI_ArrowArray;
-use arrow_schema::ffi::FFI_ArrowSchema;
-use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, FieldRef, Schema, SchemaRef};
 use kernels::threads;
 use pyo3::exceptions::{PyKeyError, PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -32,6 +31,7 @@ use reader::source::Source;
 use reader::text::Text;
 
 use crate::py::arrow_capsule;
+use crate::py::arrow_export::{ArrowSchema, Pair, export_schema};
 use crate::py::arrow_values;
 use crate::py::by_datasets::ByDatasets;
 use crate::py::interpreter::raise_soon;
@@ -44,8 +44,6 @@ const POLL: Duration = Duration::from_millis(20);
 /// Threads used where none were asked for. Rows come in order, to one caller: on 16 cores, 16 threads
 /// won a tenth at most over eight, and each takes memory.
 const MOST_THREADS: usize = 8;
-
-type Pair<'py> = (Bound<'py, PyCapsule>, Bound<'py, PyCapsule>);
 
 /// Looks for signals now and then while Rust works, and keeps what a handler raised.
 struct Signals {
@@ -320,25 +318,6 @@ impl Files {
 impl Files {
     fn schema(&self, py: Python<'_>) -> PyResult<SchemaRef> {
         self.dataset.schema().map_err(|error| exception(py, &error))
-    }
-}
-
-/// A schema, for any library that knows Arrow.
-#[pyclass(module = "fast_axolotl._core", frozen)]
-pub struct ArrowSchema {
-    schema: SchemaRef,
-}
-
-impl ArrowSchema {
-    pub fn new(schema: SchemaRef) -> Self {
-        ArrowSchema { schema }
-    }
-}
-
-#[pymethods]
-impl ArrowSchema {
-    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        export_schema(py, &self.schema)
     }
 }
 
@@ -644,29 +623,6 @@ fn unconverted(
             Some((row, field.name().clone(), error.value(py).to_string()))
         })
     })
-}
-
-fn export_schema<'py>(py: Python<'py>, schema: &SchemaRef) -> PyResult<Bound<'py, PyCapsule>> {
-    let schema = FFI_ArrowSchema::try_from(schema.as_ref()).map_err(arrow_error)?;
-    PyCapsule::new_with_value(py, schema, c"arrow_schema")
-}
-
-/// A column as the two capsules of the C data interface.
-pub fn export_array<'py>(
-    py: Python<'py>,
-    column: &dyn Array,
-    field: &Field,
-) -> PyResult<Pair<'py>> {
-    let schema = FFI_ArrowSchema::try_from(field).map_err(arrow_error)?;
-    let array = FFI_ArrowArray::new(&column.to_data());
-    Ok((
-        PyCapsule::new_with_value(py, schema, c"arrow_schema")?,
-        PyCapsule::new_with_value(py, array, c"arrow_array")?,
-    ))
-}
-
-fn arrow_error(error: ArrowError) -> PyErr {
-    pyo3::exceptions::PyValueError::new_err(error.to_string())
 }
 
 fn options_of(options: &Bound<'_, PyDict>) -> PyResult<Options> {

@@ -3,15 +3,13 @@
 use kernels::integers::Integers;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{
-    PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PySequence, PyString, PyTuple,
-};
+use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PySequence, PyString, PyTuple};
 
 use crate::error::{Error, Place, Result};
 use crate::py::arrow_rows::{self, ArrowLists};
 use crate::py::integer_buffer::{IntegerBuffer, Scratch};
 use crate::py::list_emitter::{Items, NewList};
+use crate::py::objects::{index, loaded, type_name};
 use crate::py::small_ints::{small_int, write_small_ints};
 
 /// The rows of one argument.
@@ -430,25 +428,6 @@ pub fn ndarray(py: Python<'_>) -> Result<Option<Bound<'_, PyAny>>> {
     }
 }
 
-/// A module that is loaded.
-pub fn loaded<'py>(
-    py: Python<'py>,
-    name: &Bound<'py, PyString>,
-) -> Result<Option<Bound<'py, PyAny>>> {
-    static MODULES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let modules = MODULES.import(py, "sys", "modules")?;
-    let Ok(modules) = modules.cast::<PyDict>() else {
-        return Ok(None);
-    };
-    Ok(modules.get_item(name)?.filter(|module| !module.is_none()))
-}
-
-/// `operator.index(value)`.
-pub fn index<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static INDEX: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    INDEX.import(value.py(), "operator", "index")?.call1((value,))
-}
-
 /// The int64 that `value` stands for; runs `__index__` where it has one.
 pub fn int64(place: Place, value: &Bound<'_, PyAny>) -> Result<i64> {
     let py = value.py();
@@ -471,8 +450,4 @@ pub fn int64(place: Place, value: &Bound<'_, PyAny>) -> Result<i64> {
             Err(Error::Int64 { place, bits })
         }
     }
-}
-
-pub fn type_name(value: &Bound<'_, PyAny>) -> Result<String> {
-    Ok(value.get_type().name()?.to_string())
 }

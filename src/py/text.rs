@@ -12,7 +12,8 @@ use pyo3::types::{PyBytes, PyString};
 use crate::error::{Error, Place, Result};
 use crate::py::arrow_rows::{self, ArrowBytes};
 use crate::py::list_emitter::Items;
-use crate::py::rows::{sequence, type_name};
+use crate::py::objects::type_name;
+use crate::py::rows::sequence;
 
 /// Rows of text or bytes.
 pub enum TextRows<'py> {

@@ -4,11 +4,8 @@
 //! `Infinity` as numbers. Where `datasets` reads through ujson (arrays, `Json()` columns), it is that of
 //! ujson: control characters in strings are accepted, and in arrays lone surrogates are dropped.
 
-use super::fault::{Fault, FaultCause, Parsed};
+use super::fault::{Fault, FaultCause, MAX_DEPTH, Parsed};
 use super::find;
-
-/// Values are nested at most so deep.
-pub const MAX_DEPTH: usize = 512;
 
 #[derive(Debug, Clone)]
 pub struct Cursor<'a> {

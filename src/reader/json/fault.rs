@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Values are nested at most so deep.
+pub const MAX_DEPTH: usize = 512;
+
 /// Boxed: a result that carries it is as small as a pointer, which the hot loops return by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault(Box<Inner>);
@@ -27,7 +30,7 @@ pub enum FaultCause {
     NewColumn { name: String, found: &'static str },
     /// A key that is there twice in one object.
     Twice(String),
-    /// Nested deeper than [`super::cursor::MAX_DEPTH`].
+    /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
     /// More text in one block than 32-bit offsets reach.
     TooLarge,
@@ -87,7 +90,7 @@ impl fmt::Display for Fault {
             }
             FaultCause::Twice(name) => write!(f, "the key {name:?} is there twice in one object"),
             FaultCause::TooDeep => {
-                write!(f, "nested deeper than {} levels", super::cursor::MAX_DEPTH)
+                write!(f, "nested deeper than {} levels", MAX_DEPTH)
             }
             FaultCause::TooLarge => f.write_str("more than 2 GB in one column of a block"),
         }

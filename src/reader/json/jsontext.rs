@@ -2,8 +2,8 @@
 //!
 //! With one exception: numbers keep the digits that the file has, where ujson rounds to ten decimals.
 
-use super::cursor::{Cursor, MAX_DEPTH, Number, Text};
-use super::fault::{Fault, FaultCause, Parsed};
+use super::cursor::{Cursor, Number, Text};
+use super::fault::{Fault, FaultCause, MAX_DEPTH, Parsed};
 
 pub const NULL: &[u8] = b"null";
 

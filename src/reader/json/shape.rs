@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
 
-use super::cursor::{Cursor, MAX_DEPTH, Number, Text, whole_int64};
-use super::fault::{Fault, FaultCause, Parsed};
+use super::cursor::{Cursor, Number, Text, whole_int64};
+use super::fault::{Fault, FaultCause, MAX_DEPTH, Parsed};
 use super::split::Layout;
 use super::timestamp;
 
