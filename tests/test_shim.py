@@ -271,6 +271,22 @@ def test_what_others_put_there_is_theirs(run) -> None:
     )
 
 
+@pytest.mark.parametrize("value", ["mock.MagicMock()", "5", "types.ModuleType('stub')", "types"])
+def test_what_stands_for_a_module_without_an_import_is_left_alone(run, value: str) -> None:
+    run(
+        """
+        assert fast_axolotl.uninstall() and fast_axolotl.install()
+        assert not patching.applied and not patching.left_alone and not logs
+        """,
+        f"""
+from unittest import mock
+import types
+for name in ("axolotl.utils.data.utils", "axolotl.rust_ext"):
+    sys.modules[name] = {value}
+""",
+    )
+
+
 def test_a_refused_call_goes_to_the_original_in_every_mode(run) -> None:
     run(
         """

@@ -89,7 +89,7 @@ def uninstall() -> bool:
         return False
     for name in MODULES:
         module = sys.modules.get(name)
-        if module is not None and getattr(module.__spec__, "loader", None) is _finder:
+        if getattr(getattr(module, "__spec__", None), "loader", None) is _finder:
             del sys.modules[name]
             package, _, attribute = name.rpartition(".")
             if getattr(sys.modules.get(package), attribute, None) is module:

@@ -44,9 +44,11 @@ def install() -> bool:
             sys.meta_path.insert(0, _finder)
             changed = True
         names_020.install()
-    loaded = [module for module in map(sys.modules.get, _hooked) if module is not None]
-    for module in loaded:
-        if not getattr(module.__spec__, "_initializing", False):
+    for name in _hooked:
+        module: Any = sys.modules.get(name)
+        # What somebody put there without an import, say a mock in a test, has no such spec.
+        spec = getattr(module, "__spec__", None)
+        if getattr(spec, "name", None) == name and not getattr(spec, "_initializing", False):
             _patch(module, None)
     return changed
 
