@@ -287,6 +287,21 @@ for name in ("axolotl.utils.data.utils", "axolotl.rust_ext"):
     )
 
 
+def test_a_wrapper_in_a_folder_of_a_like_name_is_theirs(run) -> None:
+    (run.folder / "axolotl_more.py").write_text(
+        "import functools\nimport axolotl.utils.data.utils as utils\noriginal = utils.triple\n"
+        "utils.triple = functools.wraps(original)(lambda *a, **k: original(*a, **k) + 1)\n"
+    )
+    run(
+        """
+        import axolotl.utils.data.utils as utils
+        assert utils.triple(2) == 7 and not calls
+        assert "replaced or wrapped" in patching.left_alone["fake_triple"]
+        """,
+        "import axolotl_more",
+    )
+
+
 def test_a_refused_call_goes_to_the_original_in_every_mode(run) -> None:
     run(
         """

@@ -5,6 +5,7 @@ Only what still has the source that a seam was written for is replaced; the rest
 with one line that says why.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -304,7 +305,7 @@ def _check_layers(function: Any, module: ModuleType) -> None:
     # inspect.getsource looks through decorators: those of Axolotl belong to the function, one
     # that was put around it later does not.
     package = sys.modules.get(module.__name__.partition(".")[0])
-    folders = tuple(getattr(package, "__path__", ()))
+    folders = tuple(f"{folder}{os.sep}" for folder in getattr(package, "__path__", ()))
     layer = function
     while layer is not None:
         inner = getattr(layer, "__wrapped__", None)
