@@ -130,14 +130,14 @@ def _takes(self: Any, set_stats: Any = False) -> bool:  # noqa: ARG001 - a call'
         multipack.is_length_array(lengths)
         and lengths.dtype.str[1:] == "i4"
         and all(map(multipack.is_size, sizes))
-        and type(self.batch_size) is int
+        and multipack.is_size(self.batch_size)
         and self.batch_size > 0
     ):
         return False
     if self.sequential:
         return True
     return (
-        type(self.group_size) is int
+        multipack.is_size(self.group_size)
         and self.group_size > 0
         and type(self.safe_mode) is bool
         and type(self.num_processes) in (int, type(None))
