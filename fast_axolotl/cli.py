@@ -63,6 +63,8 @@ _register()
 
 def main() -> None:
     """Run the command line."""
+    if sys.stderr is None:  # closed: `print` would take stdout
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
         app()
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,35 @@ def test_the_command_line_starts_light() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+@pytest.mark.parametrize("arguments", ["--version", "run -- /no/such/program"])
+def test_stdout_has_only_what_belongs_there_where_stderr_is_closed(arguments: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m fast_axolotl {arguments}"
+    outputs = [
+        subprocess.run(
+            ["sh", "-c", f"{command} {redirected}"],
+            env={**os.environ, "FAST_AXOLOTL_STATS": "1"},
+            stdout=subprocess.PIPE,
+            timeout=60,
+        )
+        for redirected in ("2>/dev/null", "2>&-")
+    ]
+    assert outputs[0].returncode == outputs[1].returncode
+    assert outputs[0].stdout == outputs[1].stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+def test_no_figures_on_stdout_where_stderr_is_closed() -> None:
+    command = f"{shlex.quote(sys.executable)} -c 'import fast_axolotl; print(1)' 2>&-"
+    found = subprocess.run(
+        ["sh", "-c", command],
+        env={**os.environ, "FAST_AXOLOTL_STATS": "1"},
+        stdout=subprocess.PIPE,
+        timeout=60,
+    )
+    assert (found.returncode, found.stdout) == (0, b"1\n")
 
 
 def test_python_m_is_the_command() -> None:

@@ -54,10 +54,9 @@ def run(
         prefix="fast-axolotl-run-", ignore_cleanup_errors=True
     ) as folder:
         status = _wait(command, environment(folder, dispatch, profile))
-        if sys.stderr is not None:  # closed: `print` would take stdout
-            with suppress(OSError):  # nobody can read it: what the program did is what counts
-                summary = run_report.summary(run_report.read(folder), profile)
-                print(summary, file=sys.stderr, flush=True)
+        with suppress(OSError):  # nobody can read it: what the program did is what counts
+            summary = run_report.summary(run_report.read(folder), profile)
+            print(summary, file=sys.stderr, flush=True)
     raise typer.Exit(status)
 
 

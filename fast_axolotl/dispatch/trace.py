@@ -184,6 +184,8 @@ def read_environment() -> None:
 def _print_table() -> None:
     from contextlib import suppress
 
+    if sys.stderr is None:  # closed: `print` would take stdout
+        return
     with suppress(OSError, ValueError):  # nobody can read it any more
         print(f"fast-axolotl:\n{table()}", file=sys.stderr)
 
