@@ -1,7 +1,12 @@
 """Local files by our reader: what Axolotl gets is what `load_dataset` would have given it."""
 
+import bz2
+import gzip
+import io
 import json
-from collections.abc import Iterator
+import lzma
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +151,6 @@ def test_what_is_no_call_is_stocks_affair(
 
 def tables() -> Iterator[tuple[str, bytes]]:
     """Files of columns, as their formats have them."""
-    import io
-
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -221,12 +224,14 @@ FILES: dict[str, str | bytes] = {
 NEVER_OPENED = {"empty.jsonl", "bad.parquet", "bad.arrow"}
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_odd_files(file: Path, opened: Opened, monkeypatch: Any, name: str) -> None:
-    path, content = file.parent / name, FILES[name]
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+Outcome = Callable[[Path, str], dict[str, Any]]
 
-    def outcome(mode: str) -> dict[str, Any]:
+
+@pytest.fixture
+def outcome(file: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    """What a file is in a mode, whose cache is its own."""
+
+    def of(path: Path, mode: str) -> dict[str, Any]:
         monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", file.parent / mode)
         try:
             with fast_axolotl.dispatch_mode(mode):
@@ -242,13 +247,61 @@ def test_odd_files(file: Path, opened: Opened, monkeypatch: Any, name: str) -> N
             "checksums": found.info.download_checksums,
         }
 
-    wanted = outcome("python")
+    return of
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_odd_files(file: Path, opened: Opened, outcome: Outcome, name: str) -> None:
+    path, content = file.parent / name, FILES[name]
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    wanted = outcome(path, "python")
     assert not opened
-    found = outcome("rust")
+    found = outcome(path, "rust")
     kind = shared.get_dataset_type(DictDefault({"path": name}))
     wanted_files = [] if name in NEVER_OPENED else [(str(path), local_files.FORMATS[kind])]
     assert opened == wanted_files
     assert found == wanted
+
+
+def zipped(*contents: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for i, content in enumerate(contents):
+            archive.writestr(f"{i}.jsonl", content)
+    return file.getvalue()
+
+
+MANY, FEW = lines(ROWS[:9]), lines(ROWS[:2])
+PACKED = {
+    "rows.jsonl.gz": gzip.compress(MANY.encode()),
+    "rows.jsonl.xz": lzma.compress(MANY.encode()),
+    "rows.jsonl.bz2": bz2.compress(MANY.encode()),
+    "one.zip": zipped(MANY),
+    "two.zip": zipped(MANY, FEW),
+    "gzipped.zip": gzip.compress(zipped(MANY)),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_compressed_files(file: Path, opened: Opened, outcome: Outcome, name: str) -> None:
+    path = file.parent / name
+    path.write_bytes(PACKED[name])
+    wanted = outcome(path, "python")
+    assert outcome(path, "rust") == wanted
+    assert opened == ([(str(path), "json")] if name in ("rows.jsonl.gz", "rows.jsonl.xz") else [])
+
+
+@pytest.mark.parametrize("name", ["a[1].jsonl", "a*.jsonl", "a?.jsonl", "a[2].jsonl"])
+def test_a_name_is_the_pattern_that_it_is_for_stock(
+    file: Path, opened: Opened, outcome: Outcome, name: str
+) -> None:
+    for other in ("a1.jsonl", "a33.jsonl"):
+        (file.parent / other).write_text(FEW, encoding="utf-8")
+    path = file.parent / name
+    path.write_text(MANY, encoding="utf-8")
+    wanted = outcome(path, "python")
+    assert outcome(path, "rust") == wanted
+    assert opened == ([(str(file.parent / "a1.jsonl"), "json")] if name == "a[1].jsonl" else [])
 
 
 def test_what_it_sees_of_a_call(file: Path) -> None:

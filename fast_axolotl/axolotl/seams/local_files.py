@@ -5,7 +5,7 @@ fingerprint, features and information are those of `datasets`, and a cache that 
 serves the other. Only the reading of the file is ours.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from .conditions import taking
 MODULE = "axolotl.utils.data.shared"
 #: Builder of `datasets` -> our name of the format; others are left to `datasets`.
 FORMATS = {"json": "json", "csv": "csv", "parquet": "parquet", "text": "text", "arrow": "arrow"}
+#: What our reader decompresses, as `datasets` names it.
+DECOMPRESSED = ("gzip", "xz", "zstd")
 
 _Config = tuple[Any, dict[str, Any]]
 
@@ -88,14 +90,33 @@ def _fill_cache(kind: str, path: str, options: dict[str, Any]) -> None:
     )
     stock = builder._generate_tables
 
-    def tables(*args: Any, **kwargs: Any) -> Any:
+    def tables(**kwargs: Any) -> Any:
+        found = stock(**kwargs)
         if kwargs.get("allow_full_read") is False:
-            return stock(*args, **kwargs)  # the builder's look at the first rows, for the features
-        return _tables(kind, path, stock(*args, **kwargs))
+            return found  # the builder's look at the first rows, for the features
+        file = _file(**kwargs)
+        return found if file is None else _tables(kind, file, found)
 
     # Not a method: the builder's class stays what it is, for everybody else.
     builder._generate_tables = tables
     builder.download_and_prepare()
+
+
+def _file(
+    files: Sequence[str] = (), files_iterables: Iterable[Iterable[str]] = (), **_: Any
+) -> str | None:
+    """Return the file that a builder reads; None where it is none that we can open, or several.
+
+    A name may be a pattern (`rows[1].jsonl` is `rows1.jsonl`), and an archive has any number.
+    """
+    found = [*files, *(file for each in files_iterables for file in each)]
+    if len(found) != 1:
+        return None
+    # As `datasets` has it: gzip://rows.jsonl::/home/me/rows.jsonl.gz
+    first, joint, rest = found[0].partition("::")
+    if not joint:
+        return first
+    return rest if first.partition("://")[0] in DECOMPRESSED and "::" not in rest else None
 
 
 def _tables(kind: str, path: str, stock: Iterator[Any]) -> Iterator[Any]:
