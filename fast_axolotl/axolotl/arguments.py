@@ -7,6 +7,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -18,6 +19,14 @@ def _flag(value: Any, parse: Callable[[Any], bool | None]) -> bool | None:
         return parse(value)
     except ValidationError:
         raise ValueError(f"allowed are true, false and null, not {value!r}") from None
+
+
+def _meant(value: Any) -> Any:
+    # A flag may be a text ("false"), which is true for Python.
+    try:
+        return TypeAdapter(bool).validate_python(value)
+    except ValidationError:
+        return value
 
 
 class FastAxolotlSettings(BaseModel):
@@ -103,7 +112,7 @@ class FastAxolotlArgs(BaseModel):
                 raise ValueError(f"unknown key {key!r}; allowed are {', '.join(own)}")
         wanted, other = data.get("dedupe"), data.get("dataset_exact_deduplication")
         if wanted is not None:
-            if other is not None and bool(other) is not bool(wanted):
+            if other is not None and _meant(other) != _meant(wanted):
                 raise ValueError(
                     "dedupe and dataset_exact_deduplication are one setting, and have the values "
                     f"{wanted!r} and {other!r}: leave one of them out"

@@ -84,8 +84,10 @@ def test_its_keys_pass_axolotls_validation() -> None:
 
 @pytest.mark.parametrize("value", [True, False])
 def test_dedupe_is_dataset_exact_deduplication(value: bool) -> None:
-    assert validated(dedupe=value).dataset_exact_deduplication is value
-    assert validated(dedupe=value, dataset_exact_deduplication=value).dedupe is value
+    for given in (value, str(value), int(value)):
+        assert validated(dedupe=given).dataset_exact_deduplication is value
+        assert validated(dedupe=given, dataset_exact_deduplication=value).dedupe is value
+        assert validated(dedupe=value, dataset_exact_deduplication=given).dedupe is value
     # What Axolotl checks about its own key holds for ours.
     if value:
         for key in ("dataset_exact_deduplication", "dedupe"):
@@ -108,6 +110,8 @@ def test_dedupe_is_dataset_exact_deduplication(value: bool) -> None:
         ({"fast_axolotl_dispatch": "auto"}, "unknown key 'fast_axolotl_dispatch'; allowed are"),
         ({"dataset_use_rust": True}, "unknown key 'dataset_use_rust'; allowed are"),
         ({"dedupe": True, "dataset_exact_deduplication": False}, "one setting"),
+        ({"dedupe": "no", "dataset_exact_deduplication": True}, "one setting"),
+        ({"dedupe": True, "dataset_exact_deduplication": "false"}, "one setting"),
     ],
 )
 def test_what_is_wrong_is_pydantics_error(more: dict[str, Any], message: str) -> None:
