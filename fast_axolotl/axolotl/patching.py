@@ -95,7 +95,11 @@ def undo(among: Iterable[ModuleType]) -> None:
             log("%s: %s was replaced by somebody else since", patch.seam.name, patch.name)
         changes.append((patch, patch.replacement, patch.original))
         dispatch.unregister(patch.seam.name)
-    changes += [(patch, patch.replacement, patch.original) for patch in _superseded]
+    for patch in _superseded:
+        # Of a class, which others have a copy of where the module has another one now.
+        if vars(patch.owner).get(patch.name) is patch.replacement:
+            setattr(patch.owner, patch.name, patch.original)
+        changes.append((patch, patch.replacement, patch.original))
     applied.clear()
     left_alone.clear()
     _superseded.clear()

@@ -187,11 +187,16 @@ def test_a_module_that_is_executed_again_leaves_nothing_of_ours_elsewhere() -> N
     code = """
 import fast_axolotl, importlib
 import axolotl.utils.samplers.utils as utils, axolotl.utils.samplers as copied
+import axolotl.utils.samplers.multipack as multipack
 stock = copied.get_dataset_lengths.__wrapped__
+method = copied.MultipackBatchSampler.generate_batches.__wrapped__
 importlib.reload(utils)
+importlib.reload(multipack)
+assert copied.MultipackBatchSampler is not multipack.MultipackBatchSampler
 assert hasattr(utils.get_dataset_lengths, "__wrapped__")
 fast_axolotl.uninstall()
 assert copied.get_dataset_lengths is stock
+assert copied.MultipackBatchSampler.generate_batches is method
 assert not hasattr(utils.get_dataset_lengths, "__wrapped__")
 fast_axolotl.install()
 fast_axolotl.uninstall()
