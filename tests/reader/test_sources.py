@@ -92,6 +92,18 @@ def test_what_has_no_splits_has_train(tmp_path: Path) -> None:
             fast_axolotl.open_dataset(source, split="test")
 
 
+@pytest.mark.parametrize("kind", ["arrow", "parquet"])
+def test_a_folder_that_a_builder_prepared(tmp_path: Path, kind: str) -> None:
+    names = {name: str(write(tmp_path / f"{name}.jsonl")) for name in ("train", "test")}
+    builder = datasets.load_dataset_builder("json", data_files=names, cache_dir=tmp_path / "cache")
+    builder.download_and_prepare(tmp_path / "prepared", file_format=kind)
+    assert (tmp_path / "prepared/dataset_info.json").exists()
+    for split in ("train", "test"):
+        reader = fast_axolotl.open_dataset(tmp_path / "prepared", split=split)
+        assert [Path(name).name for name in reader.files] == [f"json-{split}.{kind}"]
+        assert reader.to_pydict() == {"a": [1]}
+
+
 def test_a_folder_of_a_format_that_is_asked_for(tmp_path: Path) -> None:
     def names(kind: str | None) -> list[str]:
         return [Path(file).name for file in fast_axolotl.open_dataset(tmp_path, format=kind).files]

@@ -22,9 +22,9 @@ pub struct Saved {
     pub left_out: Vec<String>,
 }
 
-/// Whether a folder is one of these.
+/// Whether a folder is one of these: what a builder prepared has an [`INFO`], too.
 pub fn is_saved(folder: &Path) -> bool {
-    folder.join(DICT).is_file() || folder.join(STATE).is_file() || folder.join(INFO).is_file()
+    folder.join(DICT).is_file() || folder.join(STATE).is_file()
 }
 
 /// Reads what the folder says of itself. Of several splits, `split`, else `train`, else the only one.
