@@ -154,13 +154,15 @@ def _folder(folder: str, asked: str | None) -> list[str]:
     by_format: dict[str | None, list[str]] = {}
     foreign = []
     for place, names, files in os.walk(folder):
-        names[:] = sorted(name for name in names if name[0] not in "._")
+        # Those that `datasets` looks into.
+        names[:] = sorted(name for name in names if not name.startswith((".", "__")))
         for name in sorted(files):
             path = os.path.join(place, name)
-            if name[0] in "._" or name in _NO_DATA:
+            kind = _group(split_name(name)[0])
+            is_marker = kind is None and name[0] == "_"  # `_SUCCESS`
+            if name[0] == "." or is_marker or name in _NO_DATA:
                 foreign.append(path)
                 continue
-            kind = _group(split_name(name)[0])
             kind = "tsv" if kind == "csv" and ".tsv" in name.lower() else kind
             by_format.setdefault(kind, []).append(path)
     chosen = _most_common(folder, by_format) if asked is None else _of(asked, folder, by_format)

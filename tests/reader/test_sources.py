@@ -92,6 +92,17 @@ def test_what_has_no_splits_has_train(tmp_path: Path) -> None:
             fast_axolotl.open_dataset(source, split="test")
 
 
+def test_hidden_files_of_a_folder_are_those_of_datasets(tmp_path: Path) -> None:
+    for name in ("a", "_b", "__c", ".d", "_e/f", "g/_h", "g/.i", ".j/k", "__l/m", "g/__n/o"):
+        write(tmp_path / "data" / f"{name}.jsonl", json.dumps({"name": name}))
+    write(tmp_path / "data" / "_SUCCESS", "")
+    found = fast_axolotl.open_dataset(tmp_path / "data").to_pydict()
+    cache = tmp_path / "cache"
+    expected = datasets.load_dataset(str(tmp_path / "data"), split="train", cache_dir=cache)
+    assert found == expected.to_dict()
+    assert sorted(found["name"]) == ["__c", "_b", "_e/f", "a", "g/_h"]
+
+
 @pytest.mark.parametrize("kind", ["arrow", "parquet"])
 def test_a_folder_that_a_builder_prepared(tmp_path: Path, kind: str) -> None:
     names = {name: str(write(tmp_path / f"{name}.jsonl")) for name in ("train", "test")}
