@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import datasets
 import numpy as np
 import pyarrow as pa
-from datasets.iterable_dataset import _BaseExamplesIterable
+from datasets.iterable_dataset import (
+    BufferShuffledExamplesIterable,
+    RebatchedArrowExamplesIterable,
+    _BaseExamplesIterable,
+)
 from datasets.table import cast_table_to_features
 
 from .features import features_of
@@ -42,7 +46,7 @@ class Rows:
     def __call__(self, shard: Shard, skip: int) -> Iterator[dict[str, list[Any]]]:
         """Return the rows of a shard without the first `skip`, as dicts of lists."""
         if self.cast is not None:
-            yield from map(to_pydict, self.tables(shard, skip))
+            yield from map(to_pydict, self.tables(shard, skip, self.spec.batch_size))
             return
         path, start, stop = shard
         left = None if stop is None else stop - start - skip
@@ -59,13 +63,14 @@ class Rows:
                 if left is not None:
                     left -= rows
 
-    def tables(self, shard: Shard, skip: int) -> Iterator[pa.Table]:
-        """Return the rows of a shard without the first `skip`, as tables."""
+    def tables(self, shard: Shard, skip: int, rows: int) -> Iterator[pa.Table]:
+        """Return the rows of a shard without the first `skip`, as tables of `rows`."""
         path, start, stop = shard
         left = None if stop is None else stop - start - skip
         if left is not None and left <= 0:
             return
-        spec = self.spec._replace(files=self.spec.files._replace(paths=[path]))
+        files = self.spec.files._replace(paths=[path])
+        spec = self.spec._replace(files=files, batch_size=rows)
         with Reader(spec) as reader:
             for batch in reader.batches(start + skip, strictly=True):
                 table = pa.Table.from_batches([batch if left is None else batch.slice(0, left)])
@@ -81,8 +86,8 @@ class Rows:
 class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
     """Examples of files; resumes at a row by going there, not by reading what is before it.
 
-    It gives rows, and no tables: what `datasets` does with tables (skip, map) loses or repeats rows
-    when it is resumed, or when tables are small.
+    It gives rows, and tables where a format is made of them, but not to what chooses rows: of
+    tables, `datasets` loses or repeats some, when it skips or is resumed.
     """
 
     def __init__(self, rows: Rows, shards: list[Shard], features: datasets.Features) -> None:
@@ -92,13 +97,26 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
         self._features = features
         #: Whether to give tables.
         self.as_tables = False
+        #: Whether a row is a table of one row, for `Tables`.
+        self.in_tables = False
         #: Whether `datasets` is told the features.
         self.is_told = True
         self._is_typed = False
 
     def _init_state_dict(self) -> dict[str, Any]:
-        self._state_dict = {**self._start_of(0), "type": type(self).__name__}
+        # What counts rows of tables goes on with tables of the same size.
+        self._state_dict = {
+            **self._start_of(0),
+            "table_rows": self.rows.spec.batch_size,
+            "type": type(self).__name__,
+        }
         return self._state_dict
+
+    @property
+    def table_rows(self) -> int:
+        """The rows of a table."""
+        rows: int = (self._state_dict or {}).get("table_rows", self.rows.spec.batch_size)
+        return rows
 
     def _start_of(self, index: int) -> dict[str, Any]:
         """Return the state before the first row of a shard."""
@@ -127,21 +145,31 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
             )
         return state
 
-    def __iter__(self) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+    def __iter__(self) -> Iterator[tuple[tuple[int, int], Any]]:
         state = self._state()
         while state["shard_idx"] < len(self.shards):
-            (path, start, stop), end = self._joined(state["shard_idx"])
+            shard, end = self._joined(state["shard_idx"])
             size = self._size(state["shard_idx"])
-            for columns in self.rows((path, start, stop), state["shard_example_idx"]):
-                names = list(columns)
-                for values in zip(*columns.values(), strict=True):
-                    if state["shard_example_idx"] == size:
-                        state.update(self._start_of(state["shard_idx"] + 1))
-                        size = self._size(state["shard_idx"])
-                    key = (state["shard_idx"], state["shard_example_idx"])
-                    state["shard_example_idx"] += 1
-                    yield key, dict(zip(names, values, strict=True))
+            for row in self._rows(shard, state["shard_example_idx"]):
+                if state["shard_example_idx"] == size:
+                    state.update(self._start_of(state["shard_idx"] + 1))
+                    size = self._size(state["shard_idx"])
+                key = (state["shard_idx"], state["shard_example_idx"])
+                state["shard_example_idx"] += 1
+                yield key, row
             state.update(self._start_of(end))
+
+    def _rows(self, shard: Shard, skip: int) -> Iterator[Any]:
+        """Return the rows of a shard without the first `skip`: dicts, or tables of one row."""
+        if self.in_tables:
+            for table in self.rows.tables(shard, skip, self.table_rows):
+                for row in range(len(table)):
+                    yield table.slice(row, 1)
+            return
+        for columns in self.rows(shard, skip):
+            names = list(columns)
+            for values in zip(*columns.values(), strict=True):
+                yield dict(zip(names, values, strict=True))
 
     def _size(self, index: int) -> int | None:
         _, start, stop = self.shards[index]
@@ -168,12 +196,31 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
 
     def _iter_arrow(self) -> Iterator[tuple[tuple[int, int], pa.Table]]:
         state = self._state()
-        for index in range(state["shard_idx"], len(self.shards)):
-            for table in self.rows.tables(self.shards[index], state["shard_example_idx"]):
-                key = (index, state["shard_example_idx"])
+        while state["shard_idx"] < len(self.shards):
+            index, skip = state["shard_idx"], state["shard_example_idx"]
+            shard, end = self._joined(index)
+            tables = self.rows.tables(shard, skip, self.table_rows)
+            for table in _of_lengths(tables, self._lengths(index, end, skip)):
+                key = (state["shard_idx"], state["shard_example_idx"])
                 state["shard_example_idx"] += len(table)
                 yield key, table
-            state.update(self._start_of(index + 1))
+                if state["shard_example_idx"] == self._size(state["shard_idx"]):
+                    state.update(self._start_of(state["shard_idx"] + 1))
+            state.update(self._start_of(end))
+
+    def _lengths(self, start: int, end: int, skip: int) -> Iterator[int]:
+        """Return the rows of each table of shards, without the first `skip` rows of the first.
+
+        No table is of two shards: they are the same wherever a pass begins.
+        """
+        for index in range(start, end):
+            size = self._size(index)
+            if size is None:
+                yield from itertools.repeat(self.table_rows)
+                return
+            for row in range(skip, size, self.table_rows):
+                yield min(self.table_rows, size - row)
+            skip = 0
 
     @property
     def is_typed(self) -> bool:
@@ -230,6 +277,27 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
         return self.having(rows=Rows(self.rows.spec, features), _features=features)
 
 
+def _of_lengths(tables: Iterator[pa.Table], lengths: Iterator[int]) -> Iterator[pa.Table]:
+    """Return the rows of tables as tables of these lengths; one before the end may have fewer."""
+    rest: pa.Table | None = None
+    for length in lengths:
+        while not rest or len(rest) < length:
+            try:
+                table = next(tables, None)
+            except Exception:  # rows before a damage come first
+                if rest:
+                    yield rest
+                raise
+            if table is None:
+                if rest:
+                    yield rest
+                return
+            # In one piece: `datasets` counts pieces.
+            rest = pa.concat_tables([rest, table]).combine_chunks() if rest else table
+        yield rest.slice(0, length)
+        rest = rest.slice(length)
+
+
 def _are_plain(features: datasets.Features) -> bool:
     """Return whether rows are as these features decode them."""
     return all(map(_is_plain, features.values()))
@@ -244,7 +312,7 @@ def _is_plain(feature: Any) -> bool:
 
 
 class Tables(_BaseExamplesIterable):  # type: ignore[misc]
-    """The rows of a `FileDataset` as tables of its types: `datasets` takes types from each row."""
+    """The rows of a `FileDataset` that are tables of one row, as tables."""
 
     def __init__(self, ex_iterable: Any) -> None:
         super().__init__()
@@ -255,8 +323,9 @@ class Tables(_BaseExamplesIterable):  # type: ignore[misc]
         self._state_dict = state
         return state
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.ex_iterable)
+    def __iter__(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+        for key, table in self.ex_iterable:
+            yield key, {name: value for name, (value,) in to_pydict(table).items()}
 
     @property
     def iter_arrow(self) -> Any:
@@ -264,22 +333,22 @@ class Tables(_BaseExamplesIterable):  # type: ignore[misc]
         return self._iter_arrow
 
     def _iter_arrow(self) -> Iterator[tuple[Any, pa.Table]]:
-        files = _files(self.ex_iterable)
-        features, size = files._features, files.rows.spec.batch_size
-        rows: list[dict[str, Any]] = []
+        # Behind a shuffle buffer they stay of one row, as in `datasets`: a state is that of a row.
+        size = 1 if _is_shuffled(self.ex_iterable) else _files(self.ex_iterable).table_rows
+        rows: list[pa.Table] = []
         key = None
         try:
             for key, row in self.ex_iterable:
-                rows.append(features.encode_example(row))
+                rows.append(row)
                 if len(rows) == size:
                     found, rows = rows, []
-                    yield key, pa.Table.from_pylist(found, features.arrow_schema)
+                    yield key, pa.concat_tables(found).combine_chunks()
         except Exception:  # rows before a damage come first
             if rows:
-                yield key, pa.Table.from_pylist(rows, features.arrow_schema)
+                yield key, pa.concat_tables(rows).combine_chunks()
             raise
         if rows:
-            yield key, pa.Table.from_pylist(rows, features.arrow_schema)
+            yield key, pa.concat_tables(rows).combine_chunks()
 
     @property
     def is_typed(self) -> bool:
@@ -312,7 +381,7 @@ class Tables(_BaseExamplesIterable):  # type: ignore[misc]
 
 
 class FileDataset(datasets.IterableDataset):  # type: ignore[misc]
-    """An iterable dataset of files, which gives tables where a format of tables is asked for.
+    """An iterable dataset of files, which gives tables where a format that needs them is asked for.
 
     It stays one where rows are only chosen or shuffled. So a choice of columns and a cast are
     always done where the files are read.
@@ -321,16 +390,19 @@ class FileDataset(datasets.IterableDataset):  # type: ignore[misc]
     def with_format(self, type: str | None = None) -> "IterableDataset":  # noqa: A002
         """Return the dataset in a format; see `datasets.IterableDataset.with_format`."""
         formatted = super().with_format(type)
-        as_tables = formatted._formatting is not None and formatted._formatting.is_table
+        is_table, is_tensor = formatted._formatting.is_table, formatted._formatting.is_tensor
         rows = self._ex_iterable
         if isinstance(rows, Tables):
             rows = rows.ex_iterable
-        is_whole = isinstance(rows, FileExamples)
-        changes = {"as_tables": as_tables and is_whole, "_is_typed": self._is_as_told()}
+        # `datasets` makes tensors of tables: of the values of rows, it makes others, and slowly.
+        of_tables, is_whole = is_table or is_tensor, isinstance(rows, FileExamples)
+        changes = {
+            "as_tables": of_tables and is_whole,
+            "in_tables": of_tables and not is_whole,
+            "_is_typed": self._is_as_told() and not of_tables,
+        }
         examples = _changed(rows, lambda files: files.having(**changes))
-        if as_tables and not is_whole and _are_plain(_files(rows)._features):
-            examples = Tables(examples)
-        return _again(formatted, examples)
+        return _again(formatted, Tables(examples) if changes["in_tables"] else examples)
 
     def select_columns(self, column_names: str | list[str]) -> "IterableDataset":
         """Return the dataset of these columns; see `datasets.IterableDataset.select_columns`."""
@@ -361,7 +433,10 @@ class FileDataset(datasets.IterableDataset):  # type: ignore[misc]
 
     def filter(self, *args: Any, **options: Any) -> "IterableDataset":
         """Return the rows that a function keeps; see `datasets.IterableDataset.filter`."""
-        return datasets.IterableDataset.filter(self._typed(), *args, **options)
+        chosen = self._typed()
+        if self._ex_iterable.iter_arrow:  # of larger tables, a state is not that of a row
+            chosen = _again(self, RebatchedArrowExamplesIterable(self._ex_iterable, 1))
+        return datasets.IterableDataset.filter(chosen, *args, **options)
 
     def shuffle(self, *args: Any, **options: Any) -> "IterableDataset":
         """Return the rows in another order; see `datasets.IterableDataset.shuffle`."""
@@ -396,7 +471,8 @@ class FileDataset(datasets.IterableDataset):  # type: ignore[misc]
         return self._like(super()._resolve_features(), _is_typed=False, is_told=False)
 
     def _typed(self) -> "IterableDataset":
-        return self._like(self, _is_typed=True) if self._is_as_told() else self
+        is_typed = self._is_as_told() and not self._ex_iterable.iter_arrow
+        return self._like(self, _is_typed=True) if is_typed else self
 
     def _is_as_told(self) -> bool:
         """Return whether the rows that are read are as the features of the dataset have them."""
@@ -418,6 +494,13 @@ def _files(examples: Any) -> FileExamples:
     while not isinstance(examples, FileExamples):
         examples = examples.ex_iterable
     return examples
+
+
+def _is_shuffled(examples: Any) -> bool:
+    """Return whether rows of a `FileDataset` come from a shuffle buffer."""
+    while not isinstance(examples, (FileExamples, BufferShuffledExamplesIterable)):
+        examples = examples.ex_iterable
+    return isinstance(examples, BufferShuffledExamplesIterable)
 
 
 def _changed(examples: Any, change: Callable[[FileExamples], FileExamples]) -> Any:

@@ -578,6 +578,93 @@ def test_rows_are_skipped_across_tables(path: Path) -> None:
     assert [row for table in tables.iter(7) for row in table.to_pylist()] == TABLE.to_pylist()[10:]
 
 
+def exact(value: Any) -> Any:
+    """Return what tells values of other types apart."""
+    if isinstance(value, dict):
+        return {name: exact(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [exact(inner) for inner in value]
+    shown = value.tolist() if hasattr(value, "tolist") else value
+    return type(value), getattr(value, "dtype", None), repr(shown)
+
+
+@pytest.mark.parametrize("form", ["numpy", "torch"])
+@pytest.mark.filterwarnings("ignore:To copy construct")  # by datasets
+def test_tensors_are_those_of_datasets(tmp_path: Path, form: str) -> None:
+    if form == "torch":
+        pytest.importorskip("torch")
+    table = pa.table(
+        {
+            "id": pa.array([1, None, 3, 4], pa.int8()),
+            "real": pa.array([0.5, None, 1.5, 2.0], pa.float32()),
+            "tokens": pa.array([[1, 2], [], None, [3]], pa.list_(pa.int32())),
+            "pairs": pa.array([[[1], [2]], [[]], [], [[3]]], pa.list_(pa.list_(pa.int16()))),
+            "text": ["x", None, "", "y"],
+            "label": pa.array([0, 1, 1, 0]),
+            "turns": pa.array([[{"n": 1}], [], [{"n": 2}], None]),
+        }
+    )
+    features = datasets.Features.from_arrow_schema(table.schema)
+    features["label"] = datasets.ClassLabel(names=["a", "b"])
+    path = tmp_path / "a.parquet"
+    datasets.Dataset(table).cast(features).to_parquet(path)
+    ours = iterable(path).with_format(form)
+    stock = datasets.load_dataset(
+        "parquet", data_files=str(path), split="train", streaming=True, cache_dir=tmp_path / "cache"
+    ).with_format(form)
+    for change in (
+        lambda dataset: dataset,
+        lambda dataset: dataset.iter(3),
+        lambda dataset: dataset.take(3),
+        lambda dataset: dataset.shuffle(seed=2, buffer_size=2),
+        lambda dataset: dataset.cast_column("id", datasets.Value("float64")),
+        lambda dataset: dataset.map(lambda row: {"new": row["id"]}),
+        lambda dataset: dataset.select_columns(["pairs"]).filter(lambda row: len(row["pairs"]) > 0),
+        lambda dataset: dataset.map(lambda rows: {"new": rows["text"]}, batched=True, batch_size=4),
+    ):
+        assert list(map(exact, change(ours))) == list(map(exact, change(stock)))
+    rows = [exact(row) for row in stock]
+    assert list(map(exact, iterable(path).skip(1).with_format(form))) == rows[1:]
+    assert list(ours.with_format(None)) == table.to_pylist()
+
+
+@pytest.mark.parametrize("form", ["numpy", "arrow"])
+def test_tables_resume_with_batches_of_another_size(path: Path, form: str) -> None:
+    changes: list[Any] = [
+        lambda dataset: dataset,
+        lambda dataset: dataset.skip(3),
+        lambda dataset: dataset.take(20).repeat(2),
+    ]
+    if form == "numpy":
+        changes.append(lambda dataset: dataset.filter(lambda row: row["id"] % 3 != 0))
+        changes.append(lambda dataset: dataset.map(lambda rows: rows, batched=True, batch_size=6))
+
+    def batches(dataset: Any) -> Any:
+        return (np.asarray(batch["id"]).tolist() for batch in dataset.iter(3))
+
+    for change in changes:
+        expected = list(batches(change(iterable(path).with_format(form))))
+        for stop in (1, 4, 5, len(expected) - 1):
+            dataset = change(iterable(path).with_format(form))
+            seen = list(itertools.islice(batches(dataset), stop))
+            for size in (1, 9, 1000):
+                other = fast_axolotl.open_dataset(path, batch_size=size).to_iterable_dataset()
+                other = change(other.with_format(form))
+                other.load_state_dict(dataset.state_dict())
+                assert seen + list(batches(other)) == expected, (stop, size)
+
+
+def test_rows_before_a_damage_come_as_tables(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n' * 6 + "{")
+    for form in ("numpy", "arrow"):
+        for dataset, rows in ((iterable(path), 6), (iterable(path).skip(1), 5)):
+            found = iter(dataset.with_format(form))
+            assert len(list(itertools.islice(found, rows))) == rows
+            with pytest.raises(fast_axolotl.streaming.DamagedFileError):
+                next(found)
+
+
 @pytest.mark.parametrize("rows", [1, 3, 17, 40, 53])
 @pytest.mark.parametrize("kind", KINDS)
 def test_more_nodes_than_shards(tmp_path: Path, kind: str, rows: int) -> None:
