@@ -52,8 +52,7 @@ class Rows:
         left = None if stop is None else stop - start - skip
         if left is not None and left <= 0:
             return
-        spec = self.spec._replace(files=self.spec.files._replace(paths=[path]))
-        with Reader(spec) as reader:
+        with self._reader(path, self.spec.batch_size, left) as reader:
             for columns in reader.dicts(start + skip, strictly=True):
                 rows = len(next(iter(columns.values()), ()))
                 if left is not None and rows >= left:
@@ -69,9 +68,7 @@ class Rows:
         left = None if stop is None else stop - start - skip
         if left is not None and left <= 0:
             return
-        files = self.spec.files._replace(paths=[path])
-        spec = self.spec._replace(files=files, batch_size=rows)
-        with Reader(spec) as reader:
+        with self._reader(path, rows, left) as reader:
             for batch in reader.batches(start + skip, strictly=True):
                 table = pa.Table.from_batches([batch if left is None else batch.slice(0, left)])
                 if self.cast is not None:
@@ -81,6 +78,16 @@ class Rows:
                     left -= len(table)
                     if left <= 0:
                         return
+
+    def _reader(self, path: str, rows: int, left: int | None) -> Reader:
+        """Return a reader of a file in batches of `rows`, or in one of those that are `left`."""
+        spec = self.spec._replace(
+            files=self.spec.files._replace(paths=[path]),
+            batch_size=rows if left is None else min(rows, left),
+        )
+        if left is not None and left <= rows:
+            spec = spec._replace(num_threads=1)  # others would read what is behind it
+        return Reader(spec)
 
 
 class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
@@ -333,8 +340,11 @@ class Tables(_BaseExamplesIterable):  # type: ignore[misc]
         return self._iter_arrow
 
     def _iter_arrow(self) -> Iterator[tuple[Any, pa.Table]]:
-        # Behind a shuffle buffer they stay of one row, as in `datasets`: a state is that of a row.
-        size = 1 if _is_shuffled(self.ex_iterable) else _files(self.ex_iterable).table_rows
+        if _is_shuffled(self.ex_iterable):
+            # They stay of one row, as in `datasets`: a state is that of a row.
+            yield from self.ex_iterable
+            return
+        size = _files(self.ex_iterable).table_rows
         rows: list[pa.Table] = []
         key = None
         try:

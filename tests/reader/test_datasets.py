@@ -486,6 +486,25 @@ def test_shards_that_follow_one_another_are_one_pass(
     assert [index for index, row in keys if row == 0] == list(range(len(shards)))
 
 
+def test_no_more_is_read_than_a_shard_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fast_axolotl.streaming import iterable as module
+
+    specs = []
+
+    class Recorded(module.Reader):  # type: ignore[name-defined, misc]
+        def __init__(self, spec: Any) -> None:
+            specs.append(spec)
+            super().__init__(spec)
+
+    reader = fast_axolotl.open_dataset(write(tmp_path, "parquet"))
+    dataset = reader.to_iterable_dataset().shard(3, 1)
+    monkeypatch.setattr(module, "Reader", Recorded)
+    for given in (dataset, dataset.with_format("arrow")):
+        specs.clear()
+        assert len(list(given)) == 18
+        assert [(spec.batch_size, spec.num_threads) for spec in specs] == [(18, 1)]
+
+
 def test_selected_columns_are_all_that_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     table = pa.table({name: range(100) for name in "abc"})
