@@ -26,8 +26,8 @@ use reader::format::{self, Kind};
 use reader::guard::contained;
 use reader::json::Json;
 use reader::options::{Options, Value};
-use reader::scan::{BadFile, Format, Infer, Progress, Scan};
-use reader::source::Source;
+use reader::scan::{BadFile, Format, Infer, Scan};
+use reader::source::{Progress, Source};
 use reader::text::Text;
 
 use crate::py::arrow_capsule;

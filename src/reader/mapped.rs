@@ -8,8 +8,8 @@ use memmap2::Mmap;
 
 use crate::compression;
 use crate::error::{ReadError, Result};
-use crate::scan::{Progress, Scan};
-use crate::source::Source;
+use crate::scan::Scan;
+use crate::source::{Progress, Source};
 
 const PIECE: usize = 1 << 20;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -10,7 +10,7 @@ use arrow_schema::SchemaRef;
 
 use crate::buffers::Buffers;
 use crate::error::{Cause, ReadError, Result};
-use crate::source::Source;
+use crate::source::{Progress, Source};
 
 /// How types are found where the file does not say them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,19 +99,6 @@ impl Scan {
 
     pub fn check(&self) -> Result<()> {
         if (self.interrupted)() { Err(ReadError::new(Cause::Interrupted)) } else { Ok(()) }
-    }
-}
-
-/// How far reading has come, over all files of a call; counted by the threads that read.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Bytes taken from the files, as they are stored.
-    pub bytes: AtomicU64,
-}
-
-impl Progress {
-    pub fn add(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 

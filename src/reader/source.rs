@@ -4,11 +4,24 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ahead::Ahead;
 use crate::compression::{self, Compression};
 use crate::error::{ReadError, Result};
-use crate::scan::Progress;
+
+/// How far reading has come, over all files of a call; counted by the threads that read.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes taken from the files, as they are stored.
+    pub bytes: AtomicU64,
+}
+
+impl Progress {
+    pub fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
 
 /// A file by its path. Nothing is open until it is read, so a list of many of them is cheap.
 #[derive(Debug, Clone)]

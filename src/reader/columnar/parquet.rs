@@ -26,8 +26,8 @@ use crate::error::{ReadError, Result};
 use crate::guard::guarded;
 use crate::mapped;
 use crate::options::Options;
-use crate::scan::{BatchSource, Format, Progress, Scan, Skipped};
-use crate::source::Source;
+use crate::scan::{BatchSource, Format, Scan, Skipped};
+use crate::source::{Progress, Source};
 
 pub struct Parquet;
 

@@ -3,7 +3,7 @@
 use arrow_schema::{DataType, Field, Fields};
 use memchr::memchr;
 
-use super::rows::look;
+use super::look::look;
 use super::shape::{Rows, is_json_field};
 use super::split::Layout;
 use crate::error::ReadError;

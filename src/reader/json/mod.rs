@@ -1,5 +1,6 @@
 //! JSON: objects one after the other or in an array, as `datasets.load_dataset("json")` reads them.
 
+mod block;
 mod columns;
 mod cursor;
 mod fault;
@@ -7,6 +8,7 @@ mod field;
 mod find;
 mod head;
 mod jsontext;
+mod look;
 mod rows;
 mod shape;
 mod split;
@@ -31,7 +33,8 @@ use crate::text::encoding::{self, Encoding, OnError};
 
 use field::FieldReader;
 use head::Head;
-use rows::{Looker, Plan, RowParser, Seen};
+use look::{Looker, Seen};
+use rows::{Plan, RowParser};
 use shape::Rows;
 use split::{Layout, Splitter};
 

@@ -1,6 +1,5 @@
 //! Blocks of a file, made into record batches.
 
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -9,133 +8,16 @@ use arrow_schema::{Fields, Schema, SchemaRef};
 use memchr::memchr_iter;
 
 use super::TEXT;
+use super::block::{RowCursor, content, read_error};
 use super::columns::{Struct, natural_field};
-use super::cursor::Cursor;
 use super::fault::{Fault, FaultCause};
 use super::head::Head;
-use super::shape::{Rows, is_json_field, not_an_object};
-use super::split::{BOM, Layout};
+use super::shape::{is_json_field, not_an_object};
+use super::split::Layout;
 use crate::error::{ReadError, Result};
 use crate::given_types;
 use crate::pipeline::{Block, BlockParser, Parsed};
-use crate::text::encoding::{self, OnError};
-
-/// Walks over the rows of a block.
-pub struct RowCursor<'a> {
-    pub cursor: Cursor<'a>,
-    layout: Layout,
-    /// What the block has before a fault that the cursor does not know: bytes that are not UTF-8.
-    invalid: Option<usize>,
-    /// Whether the bracket that closes the array lies behind.
-    pub ended: bool,
-    /// Whether all rows so far began on a line of their own.
-    pub one_a_line: bool,
-    has_row: bool,
-}
-
-impl<'a> RowCursor<'a> {
-    /// `data`: the content of the block, with what is no text replaced, if it is to be.
-    pub fn new(data: &'a [u8], is_first: bool, layout: Layout, ujson: bool) -> Self {
-        let invalid = match simdutf8::basic::from_utf8(data) {
-            Ok(_) => None,
-            Err(_) => simdutf8::compat::from_utf8(data).err().map(|error| error.valid_up_to()),
-        };
-        let mut cursor = Cursor::new(&data[..invalid.unwrap_or(data.len())]);
-        cursor.lenient = ujson || layout.is_array();
-        cursor.drops_surrogates = layout.is_array();
-        let mut rows =
-            RowCursor { cursor, layout, invalid, ended: false, one_a_line: true, has_row: false };
-        if is_first {
-            rows.start();
-        }
-        rows
-    }
-
-    fn start(&mut self) {
-        if self.cursor.bytes.starts_with(BOM) {
-            self.cursor.at = BOM.len();
-            self.one_a_line = false;
-        }
-        if self.layout.is_array() && self.cursor.next_byte() == Some(b'[') {
-            self.cursor.at += 1;
-            if self.cursor.next_byte() == Some(b']') {
-                self.end();
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        self.cursor.at += 1;
-        self.ended = true;
-    }
-
-    /// Steps to the next row; false at the end of the block.
-    #[inline]
-    pub fn next_row(&mut self) -> Result<bool, Fault> {
-        if !self.layout.is_array() {
-            let from = self.cursor.at;
-            let found = self.cursor.next_byte().is_some();
-            let gap = &self.cursor.bytes[from..self.cursor.at];
-            let breaks = line_breaks(gap);
-            // One line break between two rows, none before the first, nothing behind that of the last.
-            self.one_a_line &= match gap.last() {
-                _ if found => breaks == usize::from(self.has_row),
-                Some(b'\n' | b'\r') => breaks == 1,
-                _ => breaks == 0,
-            };
-            self.has_row = true;
-            return if found { Ok(true) } else { self.at_end(false) };
-        }
-        match self.cursor.next_byte() {
-            None => self.at_end(false),
-            Some(_) if self.ended => self.cursor.fault("something behind the end of the array"),
-            Some(_) => Ok(true),
-        }
-    }
-
-    fn at_end(&self, more: bool) -> Result<bool, Fault> {
-        match self.invalid {
-            Some(at) => Err(Fault::syntax(at, INVALID_UTF8)),
-            None => Ok(more),
-        }
-    }
-
-    /// Steps over what follows a row.
-    #[inline]
-    pub fn end_row(&mut self) -> Result<(), Fault> {
-        if !self.layout.is_array() {
-            return Ok(());
-        }
-        match self.cursor.next_byte() {
-            Some(b',') => {
-                self.cursor.at += 1;
-                Ok(())
-            }
-            Some(b']') => {
-                self.end();
-                Ok(())
-            }
-            _ => self.cursor.fault("no comma or ] after a value of the array"),
-        }
-    }
-
-    /// The fault as whoever reads the file should see it: what stops the cursor where bytes are not
-    /// UTF-8 is that.
-    pub fn explain(&self, fault: Fault) -> Fault {
-        match self.invalid {
-            Some(at) if fault.at() >= at => Fault::syntax(at, INVALID_UTF8),
-            _ => fault,
-        }
-    }
-}
-
-/// The line breaks that Python's `bytes.splitlines` sees.
-fn line_breaks(bytes: &[u8]) -> usize {
-    let alone = |&at: &usize| bytes.get(at + 1) != Some(&b'\n');
-    memchr_iter(b'\n', bytes).count() + memchr_iter(b'\r', bytes).filter(alone).count()
-}
-
-const INVALID_UTF8: &str = "bytes that are not UTF-8 (another encoding? it can be given)";
+use crate::text::encoding::OnError;
 
 /// What is read from a file, and as what.
 #[derive(Debug)]
@@ -232,23 +114,6 @@ impl Plan {
     }
 }
 
-fn read_error(fault: &Fault, data: &[u8], row: u64, late: bool) -> ReadError {
-    let message = fault.to_string();
-    let error = match fault.cause() {
-        FaultCause::Type { .. } | FaultCause::NewColumn { .. } if late => ReadError::late(message),
-        FaultCause::Type { .. } | FaultCause::NewColumn { .. } => ReadError::schema(message),
-        FaultCause::TooLarge => ReadError::too_large(message),
-        _ => ReadError::damaged(message),
-    };
-    let at = fault.at().min(data.len());
-    let line = 1 + memchr_iter(b'\n', &data[..at]).count() as u64;
-    let error = error.at_row(row).at_line(line).at_byte(at as u64);
-    match fault.column() {
-        Some(column) => error.in_column(column),
-        None => error,
-    }
-}
-
 fn index_of(schema: &Schema, name: &str) -> Result<usize> {
     schema.index_of(name).map_err(|_| {
         let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -292,18 +157,6 @@ pub struct RowParser {
     pub on_error: OnError,
     /// Where the types rest on a part of what `datasets` finds them in.
     pub head: Option<Arc<Head>>,
-}
-
-/// The content of a block, with what is no text replaced or left out, if it is to be.
-fn content(block: &Block, on_error: OnError) -> Cow<'_, [u8]> {
-    let data = block.data();
-    match on_error {
-        OnError::Strict => Cow::Borrowed(data),
-        _ => match encoding::utf8(data, on_error) {
-            Ok(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
-            _ => Cow::Borrowed(data),
-        },
-    }
 }
 
 impl BlockParser for RowParser {
@@ -382,96 +235,4 @@ impl RowParser {
         }
         Ok(())
     }
-}
-
-/// Looks at the types in blocks.
-pub struct Looker {
-    pub layout: Arc<OnceLock<Layout>>,
-    pub on_error: OnError,
-}
-
-/// What was seen in a block.
-#[derive(Debug)]
-pub struct Seen {
-    pub rows: Rows,
-    pub bytes: usize,
-    /// Whether it is the first, of an array that blanks come before.
-    pub blank_before_array: bool,
-    /// Why not all of the block could be read.
-    pub error: Option<ReadError>,
-}
-
-impl BlockParser for Looker {
-    type Scratch = ();
-    type Output = Seen;
-
-    fn parse(&self, block: Block, (): &mut ()) -> Seen {
-        let bytes = block.data().len();
-        let data = &*content(&block, self.on_error);
-        let layout = *self.layout.get_or_init(|| Layout::of(data));
-        let is_first = block.index == 0;
-        let (mut rows, mut fault) = look(data, is_first, layout, false, u64::MAX);
-        if fault.is_some() && !layout.is_array() {
-            // With a column of JSON, rows are read as by ujson, which takes what others don't.
-            let (by_ujson, why) = look(data, is_first, layout, true, u64::MAX);
-            if by_ujson.has_json() {
-                (rows, fault) = (by_ujson, why);
-            }
-        }
-        let blank_before_array =
-            is_first && layout.is_array() && data.first().is_some_and(u8::is_ascii_whitespace);
-        let Some(fault) = fault else {
-            return Seen { rows, bytes, blank_before_array, error: None };
-        };
-        // Once more without the row that is damaged.
-        let sound = rows.whole;
-        let (rows, _) = look(data, is_first, layout, rows.has_json(), sound);
-        let error = Some(read_error(&fault, data, sound, false));
-        Seen { rows, bytes, blank_before_array, error }
-    }
-}
-
-/// What is seen in the first `limit` rows of a block, and why not in all of them.
-pub fn look(
-    data: &[u8],
-    is_first: bool,
-    layout: Layout,
-    ujson: bool,
-    limit: u64,
-) -> (Rows, Option<Fault>) {
-    let mut seen = Rows::new();
-    let mut rows = RowCursor::new(data, is_first, layout, ujson);
-    let mut result = observe(&mut rows, layout, limit, &mut seen);
-    if rows.cursor.has_repeated_key {
-        // Once more: of such a key, the last value in an object counts.
-        seen = Rows::new();
-        rows = RowCursor::new(data, is_first, layout, ujson);
-        rows.cursor.has_repeated_key = true;
-        result = observe(&mut rows, layout, limit, &mut seen);
-    }
-    let lines = line_breaks(data) as u64;
-    let is_blank = seen.count == 0 && !data.is_empty();
-    if is_blank || !rows.one_a_line || lines > seen.count || lines + 1 < seen.count {
-        seen.not_one_a_line();
-    }
-    let fault = result.err().map(|fault| rows.explain(fault));
-    (seen, fault)
-}
-
-fn observe(
-    rows: &mut RowCursor<'_>,
-    layout: Layout,
-    limit: u64,
-    seen: &mut Rows,
-) -> Result<(), Fault> {
-    while seen.count < limit && rows.next_row()? {
-        if layout == Layout::Values {
-            seen.observe_item(&mut rows.cursor, TEXT)?;
-        } else {
-            seen.observe(&mut rows.cursor)?;
-        }
-        rows.end_row()?;
-        seen.whole = seen.count;
-    }
-    Ok(())
 }
