@@ -22,9 +22,20 @@ pub struct Saved {
     pub left_out: Vec<String>,
 }
 
-/// Whether a folder is one of these: what a builder prepared has an [`INFO`], too.
+/// Whether a folder is one of these, or was before it lost a file. What a builder prepared has an [`INFO`],
+/// too, and data files of other names.
 pub fn is_saved(folder: &Path) -> bool {
-    folder.join(DICT).is_file() || folder.join(STATE).is_file()
+    folder.join(DICT).is_file()
+        || folder.join(STATE).is_file()
+        || (folder.join(INFO).is_file() && has_data(folder))
+}
+
+fn has_data(folder: &Path) -> bool {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files.map(|file| file.file_name()).any(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("data-") && name.contains("-of-") && name.ends_with(".arrow")
+    })
 }
 
 /// Reads what the folder says of itself. Of several splits, `split`, else `train`, else the only one.
