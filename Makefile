@@ -140,10 +140,10 @@ axolotl-copy: axolotl-env
 	cp -r tests benches pyproject.toml build/axolotl-tests/
 
 .PHONY: axolotl-test
-axolotl-test: axolotl-copy ## The shim against the real Axolotl, and pack and pad where torch is installed.
+axolotl-test: axolotl-copy ## The shim against the real Axolotl, and what makes tensors where torch is installed.
 	cd build/axolotl-tests && $(AXOLOTL_PYTEST) -n $(AXOLOTL_WORKERS) --dist loadfile \
 		--ignore tests/with_axolotl/test_conformance.py tests/with_axolotl tests/test_shim.py \
-		tests/test_parity_pack.py tests/test_parity_pad.py
+		tests/test_parity_pack.py tests/test_parity_pad.py tests/reader/test_datasets.py
 
 .PHONY: axolotl-conformance
 axolotl-conformance: axolotl-copy ## Axolotl's commands, stock and ours side by side, over a matrix of configurations.
