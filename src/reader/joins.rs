@@ -13,8 +13,9 @@ use crate::joined::join;
 use crate::scan::Scan;
 use crate::workers::Workers;
 
-/// Batches under way that are joined ahead, and what one may take for it.
-const AHEAD: usize = 3;
+/// Batches under way that are joined ahead, and what one may take for it. More of them win less than the
+/// fresh memory costs.
+const AHEAD: usize = 2;
 const AHEAD_BYTES: usize = 8 << 20;
 
 /// After so many batches in one piece, more of them will come, and memory for joining is kept for nothing.
