@@ -87,24 +87,27 @@ def undo(among: Iterable[ModuleType]) -> None:
 
     An attribute that somebody else replaced after us stays as it is.
     """
-    changes: list[tuple[Patch, Any, Any]] = []
     for patch in applied.values():
-        if vars(patch.owner).get(patch.name) is patch.replacement:
-            setattr(patch.owner, patch.name, patch.original)
-        else:
+        if not _put_back(patch):
             log("%s: %s was replaced by somebody else since", patch.seam.name, patch.name)
-        changes.append((patch, patch.replacement, patch.original))
         dispatch.unregister(patch.seam.name)
     for patch in _superseded:
-        # Of a class, which others have a copy of where the module has another one now.
-        if vars(patch.owner).get(patch.name) is patch.replacement:
-            setattr(patch.owner, patch.name, patch.original)
-        changes.append((patch, patch.replacement, patch.original))
+        _put_back(patch)  # in a class, which others have a copy of: the module has another one now
+    patches = (*applied.values(), *_superseded)
+    changes = [(patch, patch.replacement, patch.original) for patch in patches]
     applied.clear()
     left_alone.clear()
     _superseded.clear()
     if changes:
         repoint(changes, among)
+
+
+def _put_back(patch: Patch) -> bool:
+    """Put an original back where ours still is, and say whether it was."""
+    is_ours = vars(patch.owner).get(patch.name) is patch.replacement
+    if is_ours:
+        setattr(patch.owner, patch.name, patch.original)
+    return is_ours
 
 
 def repoint(changes: list[tuple[Patch, Any, Any]], among: Iterable[ModuleType]) -> None:
