@@ -3,6 +3,7 @@
 import copy
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -49,43 +50,41 @@ class Rows:
             yield from map(to_pydict, self.tables(shard, skip, self.spec.batch_size))
             return
         path, start, stop = shard
-        left = None if stop is None else stop - start - skip
-        if left is not None and left <= 0:
+        left = sys.maxsize if stop is None else stop - start - skip
+        if left <= 0:
             return
         with self._reader(path, self.spec.batch_size, left) as reader:
             for columns in reader.dicts(start + skip, strictly=True):
                 rows = len(next(iter(columns.values()), ()))
-                if left is not None and rows >= left:
+                if rows >= left:
                     yield {name: values[:left] for name, values in columns.items()}
                     return
                 yield columns
-                if left is not None:
-                    left -= rows
+                left -= rows
 
     def tables(self, shard: Shard, skip: int, rows: int) -> Iterator[pa.Table]:
         """Return the rows of a shard without the first `skip`, as tables of `rows`."""
         path, start, stop = shard
-        left = None if stop is None else stop - start - skip
-        if left is not None and left <= 0:
+        left = sys.maxsize if stop is None else stop - start - skip
+        if left <= 0:
             return
         with self._reader(path, rows, left) as reader:
             for batch in reader.batches(start + skip, strictly=True):
-                table = pa.Table.from_batches([batch if left is None else batch.slice(0, left)])
+                table = pa.Table.from_batches([batch.slice(0, left)])
                 if self.cast is not None:
                     table = cast_table_to_features(table, self.cast)
                 yield table
-                if left is not None:
-                    left -= len(table)
-                    if left <= 0:
-                        return
+                left -= len(table)
+                if left <= 0:
+                    return
 
-    def _reader(self, path: str, rows: int, left: int | None) -> Reader:
+    def _reader(self, path: str, rows: int, left: int) -> Reader:
         """Return a reader of a file in batches of `rows`, or in one of those that are `left`."""
         spec = self.spec._replace(
             files=self.spec.files._replace(paths=[path]),
-            batch_size=rows if left is None else min(rows, left),
+            batch_size=min(rows, left),
         )
-        if left is not None and left <= rows:
+        if left <= rows:
             spec = spec._replace(num_threads=1)  # others would read what is behind it
         return Reader(spec)
 
