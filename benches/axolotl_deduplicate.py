@@ -14,6 +14,7 @@ import subprocess
 import sys
 from typing import Any
 
+import heap
 import seam_bench
 
 ROWS = 1_000_000
@@ -40,6 +41,7 @@ CJK = "".join(map(chr, range(0x4E00, 0x9FA6)))
 
 
 def compare(quick: bool) -> None:
+    heap.keep()
     import fast_axolotl
 
     fast_axolotl.install()

@@ -8,12 +8,14 @@ on disk and measures, in a process of its own, what the start of a training adds
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import heap
 import seam_bench
 
 import fast_axolotl
@@ -54,27 +56,38 @@ def dataset_of(rows: int, folder: str) -> Any:
 
 
 def speed(rows: int, only: str) -> None:
+    heap.keep()
     import axolotl.utils.data.shared as shared
     import axolotl.utils.data.utils as utils
     import axolotl.utils.samplers.utils as samplers
     import datasets
     from axolotl.utils import trainer
     from axolotl.utils.dict import DictDefault
+    from datasets.fingerprint import get_temporary_cache_files_directory
 
     datasets.disable_caching()
     datasets.disable_progress_bars()
     folder = tempfile.TemporaryDirectory()
     dataset = dataset_of(rows, folder.name)
+    prepared = Path(folder.name, "prepared")
 
     def settings(processes: int | None) -> Any:
         return DictDefault(
             dataset_num_proc=processes,
             sample_packing=True,
             is_preprocess=True,
-            dataset_prepared_path=folder.name,
+            dataset_prepared_path=str(prepared),
         )
 
+    def clean() -> None:
+        """Remove what a call wrote: its pages serve the next one, as those of its memory do."""
+        shutil.rmtree(prepared, ignore_errors=True)
+        for file in Path(get_temporary_cache_files_directory()).iterdir():
+            if file not in kept:
+                file.unlink()
+
     packed = trainer.process_datasets_for_packing(settings(None), dataset, None)[0]
+    kept = [Path(file["filename"]) for file in packed.cache_files]
     options = {"num_proc": None, "load_from_cache_file": False}
     calls: list[tuple[str, float, Any]] = [
         ("handle_long_seq_in_dataset", 10, lambda: utils.handle_long_seq_in_dataset(
@@ -108,7 +121,7 @@ def speed(rows: int, only: str) -> None:
             with fast_axolotl.dispatch_mode("python"):
                 call()
 
-        found.append(seam_bench.compare(f"{name}", stock, call, tuple, goal, rounds=2))
+        found.append(seam_bench.compare(name, stock, call, tuple, goal, rounds=3, clean=clean))
     folder.cleanup()
     seam_bench.write("axolotl_rows.json", found)
 

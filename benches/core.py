@@ -12,15 +12,12 @@ before anything is timed. Two figures a line:
 Noise only ever adds time, so the minimum locates; the sides take turns, round by round, so that a
 slow moment of the machine meets both.
 
-The heap keeps the memory that it got, as in a process that has freed something large before. Else
-glibc gives up to 30 MB back to the kernel after a call, or not, by what lies behind it, and getting
-the pages again takes up to half of the next call, on either side. `--heap as-is` leaves that so.
+The heap keeps the memory that it got (`heap.py`); `--heap as-is` leaves that to the C library.
 """
 
 import argparse
 import gc
 import json
-import os
 import platform
 import random
 import string
@@ -33,6 +30,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import heap
 import numpy as np
 
 import fast_axolotl
@@ -386,13 +384,6 @@ def markdown(results: list[Figures], about: dict[str, Any], left_out: list[str])
     return "\n".join(lines) + "\n"
 
 
-def steady_heap() -> None:
-    """Start again with a heap that keeps its memory, where the C library is glibc."""
-    settings = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(1 << 30))
-    if platform.libc_ver()[0] == "glibc" and not settings.keys() <= os.environ.keys():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **settings})
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a fifth of a second a line")
@@ -401,7 +392,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for core.json and core.md")
     options = parser.parse_args()
     if options.heap == "steady":
-        steady_heap()
+        heap.keep()
     if core is None:
         sys.exit(f"no Rust extension: {_native.UNAVAILABLE}")
     assert gc.isenabled()

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import heap
+
 os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -50,6 +52,7 @@ def run(
     parser.add_argument("--quick", action="store_true", help="fewer rounds and sizes")
     parser.add_argument("--only", choices=list(parts), help="leave the other parts out")
     options = parser.parse_args()
+    heap.keep()
     print(f"{'':58} {'Axolotl':>13} {'ours':>12} {'ratio':>9}")
     rows: list[Row] = []
     for name, measure in parts.items():
@@ -66,11 +69,13 @@ def compare(
     goal: float | None = None,
     rounds: int = 15,
     number: int = 1,
+    clean: Callable[[], object] = lambda: None,
 ) -> Row:
     """Time both in turn, on arguments made anew for each call, and keep the lowest of each.
 
-    A turn is `number` calls, the result of each freed before the next: a train loop, too, gets
-    for a batch the memory of the one before it. The collector rests meanwhile.
+    A turn is one call, its result freed outside the clock, or `number` calls, the result of each
+    freed before the next: a train loop, too, gets for a batch the memory of the one before it. The
+    collector rests meanwhile. After each turn `clean` removes what the calls left behind.
     """
     best = {stock: float("inf"), ours: float("inf")}
     for _ in range(rounds):
@@ -80,9 +85,13 @@ def compare(
             gc.disable()
             begin = time.perf_counter()
             for args in given:
-                work(*args)
+                # The result before is freed here.
+                result = None
+                result = work(*args)
             spent = (time.perf_counter() - begin) / number
+            del result
             gc.enable()
+            clean()
             best[work] = min(best[work], spent)
     row = Row(name, best[stock], best[ours], goal)
     wanted = "" if goal is None else f"   goal {goal:g}x"

@@ -31,6 +31,7 @@ UNSAFE = {
     "src/reader/texts.rs": "strings made of texts",
     "src/py/text.rs": "the bytes of str and bytes objects",
     "src/reader/json/find.rs": "the vector instructions of the CPU",
+    "src/rowtext/integers/eight.rs": "the vector instructions of the CPU",
 }
 
 

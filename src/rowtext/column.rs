@@ -407,37 +407,13 @@ fn write_integers<const WIDTH: usize>(
     // As many at a time as are sure to fit.
     for values in values.chunks(256) {
         let room = text.room((values.len() + integers::MANY) * integers::ITEM_ROOM);
-        let mut at = 0;
-        let (many, rest) = values.as_chunks::<{ integers::MANY }>();
-        for values in many {
-            let numbers = values.each_ref().map(&read);
-            let Some(room) = room.get_mut(at..).and_then(|room| room.first_chunk_mut()) else {
-                break;
-            };
-            at += match integers::write_tiny_items(&numbers, room) {
-                Some(written) => written,
-                None => write_each(numbers.into_iter(), room),
-            };
-        }
-        at += write_each(rest.iter().map(&read), room.get_mut(at..).unwrap_or_default());
-        text.advance(at);
+        let written = integers::write_list_items(values, &read, room);
+        text.advance(written);
     }
     if !values.is_empty() {
         text.truncate(text.len() - 2);
     }
     text.push(b"]");
-}
-
-/// Writes numbers with ", " behind each, and returns how many bytes that took.
-#[inline]
-fn write_each(numbers: impl Iterator<Item = (bool, u64)>, room: &mut [u8]) -> usize {
-    let mut at = 0;
-    for (is_negative, magnitude) in numbers {
-        if let Some(room) = room.get_mut(at..).and_then(|room| room.first_chunk_mut()) {
-            at += integers::write_list_item(is_negative, magnitude, room);
-        }
-    }
-    at
 }
 
 /// Elements that are bytes of some length.
