@@ -382,6 +382,8 @@ def child(name: str, folder: str, looks_closely: bool) -> None:
         import fast_axolotl.streaming  # noqa: F401
     if "as a dataset" in name:
         import datasets  # noqa: F401
+    # OpenBLAS starts threads that spin on the other cores until they fall asleep.
+    time.sleep(0.3)
     before, peak, done = memory(), 0, threading.Event()
 
     def watch() -> None:

@@ -44,7 +44,7 @@ run_tests() {
 checked() {
     echo "sanitize: every assertion and overflow check on"
     PYO3_PYTHON=$(command -v "$python") cargo build --lib --profile checked
-    cargo test --profile checked -p fast-axolotl-kernels
+    cargo test --profile checked -p fast-axolotl-kernels -p fast-axolotl-rowtext
     package checked "$target/checked/lib_core.so"
     run_tests checked "${tests[@]}"
 }
@@ -73,6 +73,9 @@ address() {
         skip address "needs a nightly toolchain, and gcc with libasan"
         return
     fi
+    echo "sanitize: AddressSanitizer over the kernels and the text of rows"
+    CARGO_TARGET_DIR="$target/address-kernels" RUSTFLAGS="-Zsanitizer=address" \
+        cargo +nightly test --lib --target "$host" -p fast-axolotl-kernels -p fast-axolotl-rowtext
     echo "sanitize: AddressSanitizer over the extension"
     # The runtime comes first with LD_PRELOAD, since python itself has none.
     PYO3_PYTHON=$(command -v "$python") CARGO_TARGET_DIR="$target/address" \
