@@ -409,7 +409,9 @@ def main() -> None:
         if "2 threads" in work.name and core.usable_threads() < 2:
             left_out.append(f"{work.name} (one usable thread)")
             continue
+        staying = heap.arenas() if options.heap == "steady" else []
         figures = measure(work, 0.2 if options.quick else 1.0)
+        del staying
         results.append(figures)
         print(
             f"{figures.name:55} {duration(figures.python):>9} {duration(figures.rust):>9} "

@@ -10,14 +10,17 @@ import platform
 import sys
 
 _SETTINGS = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(1 << 30))
-#: Small objects that fill 64 MB of arenas, and how many of them have one that stays.
-_OBJECTS, _OBJECTS_OF_ARENA = 500_000, 2000
-_staying: list[bytes] = []
+#: Small objects that fill 64 MB of arenas, and of how many of them one stays.
+_OBJECTS, _ONE_OF = 500_000, 2000
 
 
 def keep() -> None:
-    """Start this program again with such a heap, where the C library is glibc."""
+    """Start this program again with a heap that keeps its memory, where the C library is glibc."""
     if platform.libc_ver()[0] == "glibc" and not _SETTINGS.keys() <= os.environ.keys():
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **_SETTINGS})
+
+
+def arenas() -> list[bytes]:
+    """Return objects that keep 64 MB of free arenas alive, behind all that was made before."""
     objects = [bytes(79) for _ in range(_OBJECTS)]
-    _staying.extend(objects[::_OBJECTS_OF_ARENA])
+    return objects[::_ONE_OF]

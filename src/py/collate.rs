@@ -10,11 +10,11 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyInt, PyList};
 
-use crate::error::{Place, Result};
+use crate::error::{Error, Place, Result};
 use crate::py::fresh_array::FreshArray;
 use crate::py::integer_buffer::{IntegerBuffer, Scratch};
 use crate::py::list_emitter::{GcPause, Items, NewList};
-use crate::py::pack::{ENDS, label_pad_default, pack_lists};
+use crate::py::pack::{ENDS, Packing, label_pad_default};
 use crate::py::rows::{TokenRows, ndarray};
 use crate::py::small_ints::{Known, small_int, write_small_ints};
 
@@ -243,22 +243,28 @@ pub fn streaming_rows<'py>(
     eos: &Bound<'py, PyAny>,
 ) -> Result<Option<Bound<'py, PyAny>>> {
     let py = sequences.py();
-    let one = 1u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
-    let fits = small_int(pad.as_borrowed()).is_some()
-        && small_int(eos.as_borrowed()).is_some()
-        && are_tokens(py, sequences, masks, &one);
-    if !fits {
+    if small_int(pad.as_borrowed()).is_none() || small_int(eos.as_borrowed()).is_none() {
         return Ok(None);
     }
+    let Some(tokens) = Tokens::new(py, sequences, masks)? else {
+        return Ok(None);
+    };
     let rows = TokenRows::new("sequences", sequences.as_borrowed())?;
     let Ok(plan) = plan(rows.lengths(py), ENDS, max_length) else {
         return Ok(None);
     };
     let label_pad = label_pad_default(py)?;
-    let (pad, eos, label_pad) = (pad.as_borrowed(), eos.as_borrowed(), label_pad.as_borrowed());
-    pack_lists(py, &rows, &plan, max_length, pad, eos, label_pad)
-        .map_err(|error| error.in_table(py, plan.len(), max_length))
-        .map(Some)
+    let pads = [pad.as_borrowed(), eos.as_borrowed(), label_pad.as_borrowed()];
+    let in_table = |error: Error| error.in_table(py, plan.len(), max_length);
+    let mut packing = Packing::new(py, &rows, plan.len(), max_length, pads).map_err(in_table)?;
+    for packed in &plan {
+        // Looked at right before they are packed: by then they are in the cache.
+        if !(packing.done..packed.end).all(|i| tokens.are_at(i)) {
+            return Ok(None);
+        }
+        packing.pack(packed).map_err(in_table)?;
+    }
+    packing.finish().map(Some)
 }
 
 /// Return copies of lists of ints; None where they are not exactly that.
@@ -286,30 +292,46 @@ pub fn copied_rows<'py>(rows: &Bound<'py, PyAny>) -> Result<Option<Bound<'py, Py
     Ok(Some(copies))
 }
 
-/// Whether these are lists of one-digit ints, and lists of as many times the object `one`.
-fn are_tokens<'py>(
+/// Sequences and their masks: lists of lists, of which each two are as long.
+struct Tokens<'a, 'py> {
     py: Python<'py>,
-    sequences: &Bound<'py, PyAny>,
-    masks: &Bound<'py, PyAny>,
-    one: &Bound<'py, PyAny>,
-) -> bool {
-    let (Some(sequences), Some(masks)) =
-        (list_items(sequences.as_borrowed()), list_items(masks.as_borrowed()))
-    else {
-        return false;
-    };
-    sequences.len() == masks.len()
-        && (0..sequences.len()).all(|i| {
-            let sequence = sequences.get(py, i).and_then(list_items);
-            let mask = masks.get(py, i).and_then(list_items);
-            let (Some(sequence), Some(mask)) = (sequence, mask) else {
-                return false;
-            };
-            sequence.len() == mask.len()
-                && (0..sequence.len())
-                    .all(|j| sequence.get(py, j).is_some_and(|item| small_int(item).is_some()))
-                && mask.are_all(one)
-        })
+    sequences: Items<'a>,
+    masks: Items<'a>,
+    one: Bound<'py, PyAny>,
+}
+
+impl<'a, 'py> Tokens<'a, 'py> {
+    fn new(
+        py: Python<'py>,
+        sequences: &'a Bound<'py, PyAny>,
+        masks: &'a Bound<'py, PyAny>,
+    ) -> Result<Option<Self>> {
+        let one = 1u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
+        let lists = (list_items(sequences.as_borrowed()), list_items(masks.as_borrowed()));
+        let (Some(sequences), Some(masks)) = lists else { return Ok(None) };
+        let tokens = Tokens { py, sequences, masks, one };
+        let are_alike = sequences.len() == masks.len()
+            && (0..sequences.len()).all(|i| {
+                let (sequence, mask) = tokens.at(i);
+                sequence.zip(mask).is_some_and(|(one, other)| one.len() == other.len())
+            });
+        Ok(are_alike.then_some(tokens))
+    }
+
+    #[inline(always)]
+    fn at(&self, i: usize) -> (Option<Items<'a>>, Option<Items<'a>>) {
+        let list_at = |items: &Items<'a>| items.get(self.py, i).and_then(list_items);
+        (list_at(&self.sequences), list_at(&self.masks))
+    }
+
+    /// Whether these are one-digit ints, and every item of their mask is the object 1.
+    #[inline(always)]
+    fn are_at(&self, i: usize) -> bool {
+        let (Some(sequence), Some(mask)) = self.at(i) else { return false };
+        (0..sequence.len())
+            .all(|j| sequence.get(self.py, j).is_some_and(|item| small_int(item).is_some()))
+            && mask.are_all(&self.one)
+    }
 }
 
 /// What was written of a row.

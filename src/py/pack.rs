@@ -77,7 +77,7 @@ pub fn pack_sequences<'py>(
     columns(py, ids.finish()?, labels.finish()?, mask.finish()?)
 }
 
-pub fn pack_lists<'py>(
+fn pack_lists<'py>(
     py: Python<'py>,
     rows: &TokenRows<'py>,
     plan: &[PackedRow],
@@ -86,24 +86,73 @@ pub fn pack_lists<'py>(
     eos: Borrowed<'_, 'py, PyAny>,
     label_pad: Borrowed<'_, 'py, PyAny>,
 ) -> Result<Bound<'py, PyAny>> {
-    let one = 1u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
-    let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
-    let (one, zero) = (one.as_borrowed(), zero.as_borrowed());
-    let pause = GcPause::new(py);
-    let mut all_ids = NewList::with_capacity(py, plan.len())?;
-    let mut all_labels = NewList::with_capacity(py, plan.len())?;
-    let mut all_mask = NewList::with_capacity(py, plan.len())?;
-    let mut now = rows.now(py);
-    let mut first = 0;
+    let mut packing = Packing::new(py, rows, plan.len(), max_length, [pad, eos, label_pad])?;
     for packed in plan {
-        let mut ids = NewList::with_capacity(py, max_length)?;
-        let mut labels = NewList::with_capacity(py, max_length)?;
-        let mut mask = NewList::with_capacity(py, max_length)?;
-        for i in first..packed.end {
-            let (length, objects) = now.next().unwrap_or_default();
+        packing.pack(packed)?;
+    }
+    packing.finish()
+}
+
+/// Rows on their way into packed lists, one planned row at a time.
+pub struct Packing<'a, 'py> {
+    py: Python<'py>,
+    rows: &'a TokenRows<'py>,
+    now: Now<'a, 'py>,
+    /// Sequences packed so far.
+    pub done: usize,
+    max_length: usize,
+    pad: Borrowed<'a, 'py, PyAny>,
+    eos: Borrowed<'a, 'py, PyAny>,
+    label_pad: Borrowed<'a, 'py, PyAny>,
+    one: Bound<'py, PyAny>,
+    zero: Bound<'py, PyAny>,
+    ids: NewList<'py>,
+    labels: NewList<'py>,
+    mask: NewList<'py>,
+    pause: GcPause<'py>,
+}
+
+impl<'a, 'py> Packing<'a, 'py> {
+    /// `count` is that of planned rows; then: what ids are padded with, what ends a sequence, and what
+    /// labels are padded with.
+    #[inline(always)]
+    pub fn new(
+        py: Python<'py>,
+        rows: &'a TokenRows<'py>,
+        count: usize,
+        max_length: usize,
+        [pad, eos, label_pad]: [Borrowed<'a, 'py, PyAny>; 3],
+    ) -> Result<Self> {
+        Ok(Packing {
+            py,
+            rows,
+            now: rows.now(py),
+            done: 0,
+            max_length,
+            pad,
+            eos,
+            label_pad,
+            one: 1u8.into_pyobject(py).map_err(PyErr::from)?.into_any(),
+            zero: 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any(),
+            pause: GcPause::new(py),
+            ids: NewList::with_capacity(py, count)?,
+            labels: NewList::with_capacity(py, count)?,
+            mask: NewList::with_capacity(py, count)?,
+        })
+    }
+
+    #[inline(always)]
+    pub fn pack(&mut self, packed: &PackedRow) -> Result<()> {
+        let (pad, eos, label_pad) = (self.pad, self.eos, self.label_pad);
+        let (one, zero) = (self.one.as_borrowed(), self.zero.as_borrowed());
+        let mut ids = NewList::with_capacity(self.py, self.max_length)?;
+        let mut labels = NewList::with_capacity(self.py, self.max_length)?;
+        let mut mask = NewList::with_capacity(self.py, self.max_length)?;
+        for i in self.done..packed.end {
+            let (length, objects) = self.now.next().unwrap_or_default();
             match objects {
                 Some(objects) => NewList::extend_both(&mut ids, &mut labels, objects),
-                None => rows.append_both(py, i, length, &mut ids, &mut labels)?,
+                None => self.rows.append_both(self.py, i, length, &mut ids, &mut labels)?,
             }
             ids.repeat(eos, 1);
             ids.repeat(pad, 1);
@@ -112,18 +161,23 @@ pub fn pack_lists<'py>(
             mask.repeat(one, length + 1);
             mask.repeat(zero, 1);
         }
-        let rest = max_length - packed.used;
+        let rest = self.max_length - packed.used;
         ids.repeat(pad, rest);
         labels.repeat(label_pad, rest);
         mask.repeat(zero, rest);
-        all_ids.push(ids.finish());
-        all_labels.push(labels.finish());
-        all_mask.push(mask.finish());
-        first = packed.end;
+        self.ids.push(ids.finish());
+        self.labels.push(labels.finish());
+        self.mask.push(mask.finish());
+        self.done = packed.end;
+        Ok(())
     }
-    let (ids, labels, mask) = (all_ids.finish(), all_labels.finish(), all_mask.finish());
-    drop(pause);
-    columns(py, ids, labels, mask)
+
+    /// The columns of all rows packed so far.
+    pub fn finish(self) -> Result<Bound<'py, PyAny>> {
+        let (ids, labels, mask) = (self.ids.finish(), self.labels.finish(), self.mask.finish());
+        drop(self.pause);
+        columns(self.py, ids, labels, mask)
+    }
 }
 
 /// `concatenate_and_pack(input_ids, labels, attention_masks, max_length, pad_token_id,
