@@ -121,7 +121,7 @@ def speed(rows: int, only: str) -> None:
             with fast_axolotl.dispatch_mode("python"):
                 call()
 
-        found.append(seam_bench.compare(name, stock, call, tuple, goal, rounds=3, clean=clean))
+        found.append(seam_bench.compare(name, stock, call, tuple, goal, rounds=6, clean=clean))
     folder.cleanup()
     seam_bench.write("axolotl_rows.json", found)
 
