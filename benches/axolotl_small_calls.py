@@ -127,7 +127,9 @@ def rows(quick: bool) -> list[seam_bench.Row]:
         )  # fmt: skip
         options = {"num_proc": None, "load_from_cache_file": False}
         for count in COUNTS:
-            dataset = dataset_of(2 * count).select(range(1, 1 + count))
+            source = Path(folder, str(count))
+            source.mkdir()
+            dataset = dataset_of(2 * count, str(source)).select(range(1, 1 + count))
             packed = trainer.process_datasets_for_packing(cfg, dataset, None)[0]
             without = packed.remove_columns("length")
             calls: dict[str, tuple[str, Arguments]] = {
