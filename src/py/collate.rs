@@ -311,23 +311,21 @@ impl<'a, 'py> Tokens<'a, 'py> {
         let (Some(sequences), Some(masks)) = lists else { return Ok(None) };
         let tokens = Tokens { py, sequences, masks, one };
         let are_alike = sequences.len() == masks.len()
-            && (0..sequences.len()).all(|i| {
-                let (sequence, mask) = tokens.at(i);
-                sequence.zip(mask).is_some_and(|(one, other)| one.len() == other.len())
-            });
+            && (0..sequences.len())
+                .all(|i| tokens.at(i).is_some_and(|(sequence, mask)| sequence.len() == mask.len()));
         Ok(are_alike.then_some(tokens))
     }
 
     #[inline(always)]
-    fn at(&self, i: usize) -> (Option<Items<'a>>, Option<Items<'a>>) {
+    fn at(&self, i: usize) -> Option<(Items<'a>, Items<'a>)> {
         let list_at = |items: &Items<'a>| items.get(self.py, i).and_then(list_items);
-        (list_at(&self.sequences), list_at(&self.masks))
+        list_at(&self.sequences).zip(list_at(&self.masks))
     }
 
     /// Whether these are one-digit ints, and every item of their mask is the object 1.
     #[inline(always)]
     fn are_at(&self, i: usize) -> bool {
-        let (Some(sequence), Some(mask)) = self.at(i) else { return false };
+        let Some((sequence, mask)) = self.at(i) else { return false };
         (0..sequence.len())
             .all(|j| sequence.get(self.py, j).is_some_and(|item| small_int(item).is_some()))
             && mask.are_all(&self.one)
