@@ -12,7 +12,7 @@ before anything is timed. Two figures a line:
 Noise only ever adds time, so the minimum locates; the sides take turns, round by round, so that a
 slow moment of the machine meets both.
 
-The heap keeps the memory that it got (`heap.py`); `--heap as-is` leaves that to the C library.
+The heap keeps the memory that it got (`heap.py`); `--heap as-is` leaves that to glibc and CPython.
 """
 
 import argparse

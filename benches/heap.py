@@ -10,7 +10,7 @@ import platform
 import sys
 
 _SETTINGS = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(1 << 30))
-#: Small objects that fill 64 MB of arenas, and of how many of them one stays.
+#: Small objects that fill 56 MB of arenas, and of how many of them one stays.
 _OBJECTS, _ONE_OF = 500_000, 2000
 
 
@@ -21,6 +21,6 @@ def keep() -> None:
 
 
 def arenas() -> list[bytes]:
-    """Return objects that keep 64 MB of free arenas alive, behind all that was made before."""
+    """Return objects that keep 56 MB of free arenas alive, behind all that was made before."""
     objects = [bytes(79) for _ in range(_OBJECTS)]
     return objects[::_ONE_OF]
