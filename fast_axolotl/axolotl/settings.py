@@ -34,6 +34,11 @@ def use(settings: Settings) -> Settings:
     return before
 
 
+def may_stream() -> bool:
+    """Return whether there is a size of which `streams` is true."""
+    return current.plugin if current.rust_streaming is None else current.rust_streaming
+
+
 def streams(size: int) -> bool:
     """Return whether a local file of `size` bytes is read by Rust.
 

@@ -38,7 +38,7 @@ class _Entry:
 
     __slots__ = (
         *("calls", "cells", "constant", "direct", "front"),
-        *("function", "index", "sampled", "seconds"),
+        *("function", "index", "rule", "sampled", "seconds"),
     )
 
     def __init__(self, function: Function, index: int | None) -> None:
@@ -46,10 +46,12 @@ class _Entry:
         self.index = index  # in the extension; None for a function that is decided here
         self.cells: dict[str, Cell] | None = None
         # Of a function that is decided here, outside every block: the original where it answers
-        # every call, the side where no size matters, and what may answer then without a look.
+        # every call, the side where no size matters, what may answer then without a look, and
+        # the rule where only the sizes matter.
         self.direct: Callable[..., Any] | None = None
         self.constant: str | None = None
         self.front: Callable[[Arguments], Any] | None = None
+        self.rule: policy.Verdict | None = None
         self.calls: dict[str, int] = {}
         self.forget_figures()
 
@@ -91,7 +93,7 @@ def forget(name: str) -> None:
         if entry is not None and entry.index is None:
             entry.function = entry.function._replace(rust=None, strict=False)
             entry.direct = entry.function.python
-            entry.constant = entry.front = None
+            entry.constant = entry.front = entry.rule = None
 
 
 # --- the profile -----------------------------------------------------------------------------
@@ -203,6 +205,7 @@ def push() -> None:
                 entry.constant = None if tracked else side
                 entry.direct = function.python if entry.constant == PYTHON else None
                 entry.front = function.front if entry.constant == RUST else None
+                entry.rule = None if tracked or side is not None else _rule(entry, mode)
                 continue
             refused = standing is not None
             _core.dispatch_push(
@@ -247,6 +250,15 @@ def _constant(entry: _Entry, mode: str) -> str | None:
     return sides.pop() if len(sides) == 1 else None
 
 
+def _rule(entry: _Entry, mode: str) -> policy.Verdict | None:
+    """Return the rule of a function that has one for all its calls, where nothing else decides."""
+    cells = entry.cells
+    if mode != modes.AUTO or cells is None or len(cells) != 1 or entry.function.threaded:
+        return None
+    (cell,) = cells.values()
+    return cell.one
+
+
 _KINDS = ("always", "threshold", "plane")
 
 
@@ -279,6 +291,9 @@ def log_state(message: str) -> None:
     if "logging" in sys.modules:
         trace.log(20, "%s", message)
 
+
+#: Of arguments that are no call at all: the side chosen for them raises what there is to raise.
+_NO_SIZES = policy.Sizes(0, 0, 0)
 
 # --- one call --------------------------------------------------------------------------------
 
@@ -395,7 +410,7 @@ def _decide(entry: _Entry, mode: str, args: Arguments, kwargs: Keywords) -> tupl
     function = entry.function
     call = describe(entry, args, kwargs)
     if call is None:
-        call = Call(function.layouts[0], function.outputs[0], policy.Sizes(0, 0, 0))
+        call = Call(function.layouts[0], function.outputs[0], _NO_SIZES)
     cells = _fill(entry)
     collector = not function.allocates or call.output != "lists" or collector_on()
     cell = cells.get(registry.cell_name(function.name, call.layout, call.output, collector))
@@ -486,6 +501,7 @@ def dispatched(function: Function) -> Callable[..., Any]:
     entry = entry_of(function)
     block = modes.override.get
     calls = entry.calls
+    describe = function.describe
 
     @wraps(function.python)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -503,6 +519,18 @@ def dispatched(function: Function) -> Callable[..., Any]:
         if direct is not None and block() is None:
             calls[PYTHON] += 1
             return direct(*args, **kwargs)
+        rule = entry.rule
+        if rule is not None and block() is None:
+            # What `answer` does, in as few steps as may be: of a short call they are a share.
+            try:
+                sizes = describe(args, kwargs).sizes
+            except Exception:
+                sizes = _NO_SIZES
+            if rule.choose(sizes) == PYTHON:
+                calls[PYTHON] += 1
+                return entry.function.python(*args, **kwargs)
+            refused = support.refusal(entry.function, args, kwargs)
+            return run(entry, RUST if refused is None else PYTHON, args, kwargs)
         return answer(entry, args, kwargs)
 
     with lock:

@@ -57,6 +57,10 @@ def _is_plain_file(dataset_config: Any, load_dataset_kwargs: dict[str, Any]) -> 
     )
 
 
+def _may_be_wanted(_args: Arguments, _kwargs: Keywords) -> bool:
+    return settings.may_stream()
+
+
 def _is_wanted(args: Arguments, kwargs: Keywords) -> bool:
     return settings.streams(_size(args, kwargs))
 
@@ -156,6 +160,7 @@ SEAMS: tuple[Seam, ...] = (
         operation="load",
         describe=describe,
         conditions=(
+            Condition(_may_be_wanted, "dataset_use_rust_streaming does not engage"),
             taking(_is_plain_file, "it is no single local file of a format of ours"),
             Condition(_is_wanted, "dataset_use_rust_streaming does not engage for it"),
             Condition(_size_is_dropped, "the size of the file would be in the prepared folder"),

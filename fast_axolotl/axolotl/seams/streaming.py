@@ -14,6 +14,7 @@ from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.policy import Sizes
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
 
+from .tokenize import tokenized
 from .torch_state import makes_plain_tensors
 
 MODULE = "axolotl.utils.data.streaming"
@@ -49,7 +50,8 @@ def _build_encoding(original: Implementation) -> Implementation:
         text_column: Any = "text",
         concatenate: Any = True,
     ) -> Any:
-        result = tokenizer(
+        result = tokenized(
+            tokenizer,
             examples[text_column],
             truncation=True,
             max_length=max_tokens - 2,

@@ -1,0 +1,171 @@
+"""A tokenizer's call on a list of texts, on the threads that this process may use.
+
+Axolotl switches the threads of `tokenizers` off (`TOKENIZERS_PARALLELISM=false`): its pool does not
+survive a fork. Here the texts are given to it in pieces, from threads that have ended when the call
+returns. The pieces are encoded without offsets into the text, which a stream has no use for. All
+else is the tokenizer's own code, on a twin that shares its state.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from sys import modules
+from typing import Any
+
+from fast_axolotl._native import core
+from fast_axolotl.dispatch.call import thread_budget
+
+_core: Any = core
+
+#: What a call runs; each has to be as `transformers` has it.
+_METHODS = (
+    "__call__",
+    "__getattr__",
+    "__getattribute__",
+    "__setattr__",
+    "_batch_encode_plus",
+    "_convert_encoding",
+    "_encode_plus",
+    "_eventual_warn_about_too_long_sequence",
+    "_get_padding_truncation_strategies",
+    "set_truncation_and_padding",
+)
+_THEIR_MODULES = "transformers.tokenization_utils"
+#: Characters that take some 4 ms, a hundred times what it takes to start a thread.
+_WORTH_A_THREAD = 1 << 14
+#: Of texts that differ in length, so that no thread waits long for the last one.
+_PIECES_OF_A_THREAD = 4
+#: What `tokenizers` takes for no.
+_OFF = frozenset({"", "off", "false", "f", "no", "n", "0"})
+
+
+def tokenized(tokenizer: Any, texts: Any, **options: Any) -> Any:
+    """Return what `tokenizer(texts, **options)` gives, sooner; of the encodings all but offsets.
+
+    Args:
+        tokenizer: any callable; one of `transformers` that has a backend of `tokenizers`, and whose
+            class overrides nothing that the call runs, gets its texts encoded in pieces.
+        texts: as the tokenizer takes them; lists of str are cut into pieces.
+        **options: of the call.
+
+    Raises:
+        Exception: what the tokenizer raises, of its own call.
+    """
+    twin = _twin_of(tokenizer)
+    return (tokenizer if twin is None else twin)(texts, **options)
+
+
+def _twin_of(tokenizer: Any) -> Any:
+    """Return a tokenizer of the same state whose backend works in pieces; None for others."""
+    backends = modules.get("tokenizers")
+    if backends is None:
+        return None
+    kind = type(tokenizer)
+    state = getattr(tokenizer, "__dict__", {})
+    if type(state.get("_tokenizer")) is not backends.Tokenizer or not _is_plain(kind, state):
+        return None
+    twin = object.__new__(kind)
+    twin.__dict__.update(state, _tokenizer=_InPieces(state["_tokenizer"]))
+    return twin
+
+
+def _is_plain(kind: type, state: dict[str, Any]) -> bool:
+    """Return whether a tokenizer's call runs code of `transformers` alone."""
+    # Tokenizers of many languages change themselves in a call; a twin must not be finalized.
+    if hasattr(kind, "_switch_to_input_mode") or hasattr(kind, "__del__"):
+        return False
+    for name in _METHODS:
+        method = getattr(kind, name, None)
+        if method is None or getattr(method, "__objclass__", None) is object:
+            continue
+        if name in state or not str(method.__module__).startswith(_THEIR_MODULES):
+            return False
+    return True
+
+
+class _InPieces:
+    """A `tokenizers.Tokenizer` whose batches are encoded in pieces; the rest it does itself."""
+
+    __slots__ = ("_backend",)
+    _backend: Any
+
+    def __init__(self, backend: Any) -> None:
+        object.__setattr__(self, "_backend", backend)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._backend, name, value)
+
+    def encode_batch(
+        self, texts: Any, add_special_tokens: bool = True, is_pretokenized: bool = False
+    ) -> list[Any]:
+        """Return the encodings of texts, as the backend's own method does, but for offsets."""
+        backend = self._backend
+        # Padding looks at the whole batch.
+        if type(texts) is list and not is_pretokenized and backend.padding is None:
+            try:
+                return _encode(backend, texts, _threads(backend, texts), add_special_tokens)
+            except Exception:
+                pass
+        found: list[Any] = backend.encode_batch(
+            texts, add_special_tokens=add_special_tokens, is_pretokenized=is_pretokenized
+        )
+        return found
+
+
+def _threads(backend: Any, texts: list[Any]) -> int:
+    """Return how many threads are to encode texts."""
+    if os.environ.get("TOKENIZERS_PARALLELISM", "on").lower() not in _OFF:
+        return 1  # it has its own
+    if not all(type(text) is str for text in texts):
+        return 1
+    worth = sum(map(len, texts)) // _WORTH_A_THREAD
+    if worth < 2 or not _core.threads_free() or _is_worker() or not _has_own_parts(backend):
+        return 1
+    return min(worth, thread_budget())
+
+
+def _is_worker() -> bool:
+    """Return whether another process started this one, to share its work."""
+    processes = [modules.get("multiprocessing.process"), modules.get("multiprocess.process")]
+    return any(found is not None and found.parent_process() is not None for found in processes)
+
+
+def _has_own_parts(backend: Any) -> bool:
+    """Return whether no part of a backend is written in Python, and may count its calls."""
+    try:
+        for part in (backend.normalizer, backend.pre_tokenizer):
+            if part is not None:
+                part.__getstate__()  # such parts can't be saved
+    except Exception:
+        return False
+    return True
+
+
+def _encode(backend: Any, texts: list[Any], threads: int, add_special_tokens: bool) -> list[Any]:
+    encode = getattr(backend, "encode_batch_fast", backend.encode_batch)
+    if threads == 1:
+        found: list[Any] = encode(texts, add_special_tokens=add_special_tokens)
+        return found
+    with ThreadPoolExecutor(threads, "fast_axolotl tokenize") as pool:
+        encoded = pool.map(
+            lambda piece: encode(piece, add_special_tokens=add_special_tokens),
+            _pieces(texts, threads * _PIECES_OF_A_THREAD),
+        )
+        return list(chain.from_iterable(encoded))
+
+
+def _pieces(texts: list[str], wanted: int) -> list[list[str]]:
+    """Cut texts into so many pieces, or a few less, of about as many characters, in their order."""
+    goal = sum(map(len, texts)) // wanted + 1
+    pieces: list[list[str]] = [[]]
+    room = goal
+    for text in texts:
+        if room <= 0:
+            pieces.append([])
+            room = goal
+        pieces[-1].append(text)
+        room -= len(text)
+    return pieces
