@@ -1,5 +1,6 @@
 """What is seen of calls, panics, adapters' functions, explanations."""
 
+import contextlib
 import gc
 import inspect
 import logging
@@ -337,6 +338,28 @@ class TestAdapters:
             assert sides_of(lambda: public([1] * 3), "trial") == {PYTHON: 1}
         with dispatch_mode("verify"):
             assert sides_of(lambda: public([1]), "trial") == {PYTHON: 1, RUST: 1}
+
+    @needs_rust
+    @pytest.mark.parametrize("timed", [False, True])
+    def test_a_size_decides_as_the_whole_path_does(self, timed: bool) -> None:
+        few = Condition(lambda args, _: not args or len(args[0]) < 5, "more than four rows")
+        _, public = self.function(conditions=(few,), verdict=policy.threshold("rows", 3, RUST))
+        public([1])  # reads the rules
+        with stats_enabled() if timed else contextlib.nullcontext():
+            assert sides_of(lambda: public([1, 2]), "trial") == {PYTHON: 1}
+            assert sides_of(lambda: public([1] * 4, scale=2), "trial") == {RUST: 1}
+            assert sides_of(lambda: public([1] * 5), "trial") == {PYTHON: 1}  # it is refused
+            with pytest.raises(TypeError, match="missing 1 required positional argument: 'rows'"):
+                public()
+            with pytest.raises(TypeError, match="unsupported operand"):
+                public(["a"] * 4)
+            with dispatch_mode("rust"):
+                assert sides_of(lambda: public([1, 2]), "trial") == {RUST: 1}
+            for mode, side in (("python", PYTHON), ("rust", RUST), ("auto", PYTHON)):
+                set_mode(mode)
+                assert sides_of(lambda: public([1, 2]), "trial") == {side: 1}
+        registry.unregister("trial")
+        assert public([1] * 4) == 4
 
     @needs_rust
     def test_it_is_verified(self) -> None:
