@@ -73,20 +73,21 @@ def compare(
     rounds: int = 15,
     number: int = 1,
     clean: Callable[[], object] = lambda: None,
+    in_a_row: int = _IN_A_ROW,
 ) -> Row:
     """Time both in turn, on arguments made anew for each call, and keep the lowest of each.
 
-    A turn is a few calls, or one that is long; the result of each is freed outside the clock. What
-    is timed is one call, or `number` of them, the result of each freed before the next: a train
-    loop, too, gets for a batch the memory of the one before it. The collector rests meanwhile.
-    After each, `clean` removes what the calls left behind.
+    A turn is `in_a_row` calls, or one that is long; the result of each is freed outside the clock.
+    What is timed is one call, or `number` of them, the result of each freed before the next: a
+    train loop, too, gets for a batch the memory of the one before it. The collector rests
+    meanwhile. After each, `clean` removes what the calls left behind.
     """
     best = {stock: float("inf"), ours: float("inf")}
     for _ in range(rounds):
         for work in (stock, ours):
             gc.collect()
             gc.disable()
-            for _ in range(_IN_A_ROW):
+            for _ in range(in_a_row):
                 given = [arguments() for _ in range(number)]
                 begin = time.perf_counter()
                 for args in given:
