@@ -109,6 +109,7 @@ SEAM_MODULES: dict[str, tuple[str, ...]] = {
     "save": ("axolotl.utils.data.shared",),
     "collators": ("axolotl.utils.collators.batching",),
     "streaming": ("axolotl.utils.data.streaming",),
+    "tokenize": ("axolotl.prompt_strategies.pretrain",),
     "local_files": ("axolotl.utils.data.shared",),
 }
 

@@ -415,6 +415,45 @@ def test_packing_odd_things() -> None:
             agree("process_datasets_for_packing", cfg, each, None)
 
 
+PRETRAINING = "process_pretraining_datasets_for_packing"
+
+
+@quick
+@given(token_datasets(), st.integers(-1, 12), st.booleans(), st.booleans())
+def test_packing_for_pretraining(dataset: Dataset, most: int, skip: bool, drop: bool) -> None:
+    agree(PRETRAINING, dataset, most, skip, drop)
+
+
+def test_packing_for_pretraining_makes_no_python_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = tokenized([i % 11 for i in range(2500)]).remove_columns("labels")
+    with dispatch_mode("python"):
+        wanted = original(PRETRAINING)(dataset, 8, False, True)
+    stock_must_not_run(monkeypatch)
+    found = replacement(PRETRAINING)(dataset, 8, False, drop_attention_mask=True)
+    monkeypatch.undo()
+    assert contents(found) == contents(wanted)
+    assert found.column_names == ["input_ids", "position_ids", "length"]
+
+
+def test_packing_for_pretraining_of_odd_things() -> None:
+    dataset = tokenized([5, 2, 9, 3])
+    odd = [
+        with_nulls(),
+        tokenized([3, 4]).select([]),
+        dataset.add_column("length", [9, 9, 9, 9]),
+        dataset.remove_columns("input_ids"),
+        dataset.remove_columns("attention_mask"),
+        dataset.with_format("torch"),
+        by_axolotl(dataset),
+        None,
+    ]
+    for each in odd:
+        for most in (4, 2**70, 4.5, None, "4"):
+            agree(PRETRAINING, each, most, False, True)
+    agree(PRETRAINING, dataset)
+    agree(PRETRAINING, dataset, 4, False, True, True)
+
+
 # --- cache files -----------------------------------------------------------------------------
 
 

@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seam_tools import assert_same, original_of, outcome, replacement_of
+from seam_tools import (
+    assert_same,
+    check_known,
+    original_of,
+    replacement_of,
+    reset,
+)
 from tokenizer_of import byte_level_tokenizer, small_tokenizer
 from tokenizers import (
     AddedToken,
@@ -26,8 +32,10 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
+import fast_axolotl
 from fast_axolotl.axolotl.seams import tokenize
 from fast_axolotl.axolotl.seams.streaming import SEAMS
+from fast_axolotl.dispatch import dispatch_mode
 
 SPECIAL = {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "<pad>", "bos_token": "<s>"}
 CORPUS = ["some text, and some more of it: words, word.", "Ünïcode é 中文 字 🦀", "def f(x): x"] * 9
@@ -115,6 +123,16 @@ class FreeThreads:
         return True
 
 
+def outcome(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    """Return what a call gives, and its error: `tokenizers` panics where a stride is too long."""
+    try:
+        return function(*args, **kwargs), None
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        return None, (type(error), str(error))
+
+
 def state_of(tokenizer: Any) -> Any:
     backend = tokenizer.backend_tokenizer
     return (
@@ -158,6 +176,7 @@ OPTIONS = st.fixed_dictionaries(
         "add_special_tokens": st.booleans(),
         "padding": st.sampled_from([False, True, "max_length"]),
         "return_overflowing_tokens": st.booleans(),
+        "stride": st.integers(0, 3),
         "split_special_tokens": st.booleans(),
     },
 )
@@ -329,6 +348,7 @@ sys.path[:0] = {path!r}
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import tokenizers
 import fast_axolotl
+import fast_axolotl
 from fast_axolotl.axolotl.seams import tokenize
 
 backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({{"a": 0}}, "a"))
@@ -379,3 +399,90 @@ def test_rows_of_a_stream(in_threads: list[int], concatenate: bool) -> None:
     wanted = original_of(SEAMS[0])(examples, small_tokenizer(), 64, concatenate=concatenate)
     assert_same(found, wanted)
     assert in_threads[0] == 3
+
+
+# --- texts for pretraining on packed rows ---------------------------------------------------------
+
+
+def strategy(tokenizer: Any, max_length: int) -> Any:
+    from axolotl.prompt_strategies.pretrain import (
+        PretrainTokenizationStrategy,
+        PretrainTokenizer,
+    )
+
+    return PretrainTokenizationStrategy(
+        PretrainTokenizer(), tokenizer, True, max_length, max_length=max_length
+    )
+
+
+@pytest.mark.parametrize("name", KINDS)
+@given(
+    texts=ODD_TEXTS,
+    max_length=st.integers(0, 40),
+    more=st.sampled_from([(), (False,), (True, True), (1, 2, 3)]),
+)
+@settings(max_examples=60, deadline=None)
+def test_texts_for_pretraining(
+    name: str, texts: Any, max_length: int, more: tuple[Any, ...]
+) -> None:
+    (seam,) = tokenize.SEAMS
+    ours, stock = copy.deepcopy(kind_of(name)), copy.deepcopy(kind_of(name))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOKENIZERS_PARALLELISM", "false")
+        patch.setattr(tokenize, "_WORTH_A_THREAD", 1)
+        patch.setattr(tokenize, "thread_budget", lambda: 3)
+        patch.setattr(tokenize, "_core", FreeThreads)
+        found, error = outcome(replacement_of(seam), strategy(ours, max_length), texts, *more)
+    wanted, expected = outcome(original_of(seam), strategy(stock, max_length), texts, *more)
+    assert error == expected
+    assert type(found) is type(wanted)
+    if error is None:
+        assert_same(dict(found), dict(wanted))
+    assert state_of(ours) == state_of(stock)
+
+
+def test_the_strategy_is_known() -> None:
+    check_known(tokenize.SEAMS[0])
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_packed_streams_are_alike(isolated: bool) -> None:
+    """All that Axolotl does for a packed stream, with every seam of it in place and without."""
+    import torch
+    from axolotl.utils.data import streaming
+    from axolotl.utils.data.sft import get_dataset_wrapper
+    from axolotl.utils.dict import DictDefault
+    from datasets import Dataset
+
+    cfg = {
+        "sample_packing": True,
+        "sequence_len": 64,
+        "micro_batch_size": 2,
+        "pretraining_dataset": [{"path": "documents", "type": "pretrain"}],
+        "streaming_multipack_buffer_size": 100,
+        "pretrain_multipack_attn": isolated,
+        "shuffle_merged_datasets": False,
+        "sample_packing_bin_size": 200,
+        "train_on_inputs": True,
+    }
+    texts = [text * (1 + i % 7) for i, text in enumerate(CORPUS * 9)]
+    answers = []
+    for mode in ("python", "auto", "rust", "verify"):
+        torch.manual_seed(1)
+        of_mode = DictDefault(copy.deepcopy(cfg))
+        wrapper = functools.partial(
+            get_dataset_wrapper,
+            dataset_config=of_mode.pretraining_dataset[0],
+            tokenizer=small_tokenizer(),
+            cfg=of_mode,
+            dataset_base_type="pretrain",
+        )
+        source = Dataset.from_dict({"text": texts}).to_iterable_dataset()
+        reset(streaming.__name__, "axolotl.utils.trainer", tokenize.MODULE)
+        stream = streaming.wrap_streaming_dataset(source, small_tokenizer(), of_mode, wrapper)
+        with dispatch_mode(mode):
+            answers.append(list(stream.with_format("torch")))
+        assert (fast_axolotl.stats()["pack"]["rust"]["calls"] > 0) or mode == "python"
+    assert len(answers[0]) > 5
+    for rows in answers[1:]:
+        assert_same(rows, answers[0])

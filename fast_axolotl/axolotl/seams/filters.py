@@ -12,6 +12,8 @@ from .conditions import taking
 from .lengths import PLAIN, describe, list_column, row_lengths
 
 MODULE = "axolotl.utils.data.utils"
+#: Tokens of a row that is kept, at least, unless something else is said.
+LEAST = 2
 
 
 def in_range(least: int, most: int | None, raises: bool, batch: Any) -> list[bool]:
@@ -53,7 +55,7 @@ def _build_dropping(original: Implementation) -> Implementation:
             min_sequence_len=min_len,
             raise_on_drop=raise_on_long,
         )
-        mask = partial(in_range, min_len or 2, max_len, raise_on_long)
+        mask = partial(in_range, min_len or LEAST, max_len, raise_on_long)
         dataset = in_process.filtered(dataset, stock, mask, {"batched": True, **options})
         dropped = 0
         if not raise_on_long and prior_len:
@@ -78,7 +80,7 @@ def _build_short(original: Implementation) -> Implementation:
         if filter_kwargs:
             options["desc"] = f"Filtering Short Sequences (<{min_len})"
         stock = partial(namespace["keep_min_len"], min_sequence_len=min_len)
-        mask = partial(in_range, min_len or 2, None, False)
+        mask = partial(in_range, min_len or LEAST, None, False)
         dataset = in_process.filtered(dataset, stock, mask, {"batched": True, **options})
         dropped = 0
         if prior_len:

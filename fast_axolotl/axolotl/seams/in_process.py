@@ -149,6 +149,8 @@ def mapped(
         update_fingerprint,
     )
 
+    if not len(dataset):
+        return dataset.map(stock, batched=True, **options)  # of no row, neither is called
     single = Dataset._map_single
     arguments = format_kwargs_for_fingerprint(
         single, (), {"shard": dataset, "function": stock, "batched": True, "fn_kwargs": {}}

@@ -4,17 +4,18 @@ All of it from Arrow columns. Axolotl makes Python lists of the labels, of the t
 position, and Arrow of the latter two again.
 """
 
+from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
 from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.policy import RUST, threshold
-from fast_axolotl.dispatch.registry import Condition
+from fast_axolotl.dispatch.registry import Arguments, Condition, Keywords
 
 from . import in_process
 from .conditions import taking
-from .filters import FEW_ROWS, are_options, has_lists
-from .lengths import chunks_of, describe, is_plain_dataset, row_lengths
+from .filters import FEW_ROWS, LEAST, are_options, has_lists, in_range
+from .lengths import PLAIN, chunks_of, describe, is_plain_dataset, row_lengths
 
 MODULE = "axolotl.utils.trainer"
 _MASKED = -100
@@ -84,7 +85,7 @@ def _build(original: Implementation) -> Implementation:
     namespace: dict[str, Any] = getattr(original, "__globals__", {})
     in_process.remember()
     drop_no_trainable_tokens = _inner(original, "drop_no_trainable_tokens")
-    _known[:] = [namespace, namespace["add_position_ids"]]
+    _remember(namespace)
 
     def process_datasets_for_packing(cfg: Any, train_dataset: Any, eval_dataset: Any) -> Any:
         log = namespace["LOG"]
@@ -125,8 +126,51 @@ def _build(original: Implementation) -> Implementation:
     return process_datasets_for_packing
 
 
-#: The globals of Axolotl's module, and what they have as `add_position_ids`.
-_known: list[Any] = []
+def _build_pretraining(original: Implementation) -> Implementation:
+    namespace: dict[str, Any] = getattr(original, "__globals__", {})
+    in_process.remember()
+    _remember(namespace)
+
+    def process_pretraining_datasets_for_packing(
+        train_dataset: Any,
+        sequence_len: int,
+        skip_position_ids: Any = True,
+        drop_attention_mask: Any = False,
+    ) -> Any:
+        train_dataset = in_process.filtered(
+            train_dataset,
+            partial(namespace["filter_sequences_by_length"], sequence_len=sequence_len),
+            partial(in_range, LEAST, sequence_len, False),
+            {"desc": "Dropping Long Sequences", "load_from_cache_file": False},
+        )
+        if not skip_position_ids:
+            train_dataset = in_process.mapped(
+                train_dataset,
+                namespace["add_position_ids"],
+                with_positions,
+                {"desc": "Add position_id column (Pretraining Sample Packing)"},
+            )
+        if drop_attention_mask:
+            train_dataset = train_dataset.remove_columns("attention_mask")
+        return train_dataset
+
+    return process_pretraining_datasets_for_packing
+
+
+#: name -> the globals of Axolotl's module, and what they had under it.
+_known: dict[str, tuple[dict[str, Any], Any]] = {}
+_FUNCTIONS = ("add_position_ids", "filter_sequences_by_length")
+
+
+def _remember(namespace: dict[str, Any]) -> None:
+    _known.update({name: (namespace, namespace[name]) for name in _FUNCTIONS if name in namespace})
+
+
+def _are_stock(_args: Arguments, _kwargs: Keywords) -> bool:
+    return all(namespace.get(name) is value for name, (namespace, value) in _known.items())
+
+
+_STOCK = Condition(_are_stock, f"somebody replaced {' or '.join(_FUNCTIONS)}")
 
 
 def _options(cfg: Any) -> dict[str, Any]:
@@ -151,6 +195,26 @@ def _has_no_null(column: Any) -> bool:
     return not any(chunk.values.null_count for chunk in column.chunks)
 
 
+def _takes_pretraining(
+    train_dataset: Any,
+    sequence_len: Any,
+    skip_position_ids: Any = True,  # noqa: ARG001
+    drop_attention_mask: Any = False,  # noqa: ARG001
+) -> bool:
+    return (
+        type(sequence_len) is int
+        and has_lists(train_dataset)
+        and not {"position_ids", "length"} & set(train_dataset.column_names)
+    )
+
+
+_VERSIONS = ("0.16.1", "0.17.0", "0.18.0", "0.19.0")
+_POSITIONS = {
+    "add_position_ids": dict.fromkeys(
+        _VERSIONS, "1f2ad58f152ea84a8f00c409f9f2f58dac1848d2635b3a3a1992c8ec8281c1df"
+    )
+}
+
 SEAMS: tuple[Seam, ...] = (
     Seam(
         name="process_datasets_for_packing",
@@ -167,16 +231,34 @@ SEAMS: tuple[Seam, ...] = (
                 "there is an evaluation dataset, grouping by length, PoSE, or a dataset of another "
                 "kind than Axolotl's strategies make",
             ),
-            Condition(
-                lambda _args, _kwargs: _known[0].get("add_position_ids") is _known[1],
-                "somebody replaced add_position_ids",
-            ),
+            _STOCK,
+            in_process.UNCHANGED,
+        ),
+        relies_on={**_POSITIONS, **in_process.RELIES_ON},
+        apart=in_process.uncached,
+    ),
+    Seam(
+        name="process_pretraining_datasets_for_packing",
+        module=MODULE,
+        attribute="process_pretraining_datasets_for_packing",
+        build=_build_pretraining,
+        digests=dict.fromkeys(
+            _VERSIONS, "90b54b4f1c7214f8f51538607a8f21a25898b935d77c55f80559353a98db7a48"
+        ),
+        operation="filter",
+        verdict=threshold("rows", FEW_ROWS, RUST),
+        describe=describe,
+        conditions=(
+            PLAIN,
+            taking(_takes_pretraining, "the rows are no lists of integers, or have positions"),
+            _STOCK,
             in_process.UNCHANGED,
         ),
         relies_on={
-            "add_position_ids": {
-                "0.19.0": "1f2ad58f152ea84a8f00c409f9f2f58dac1848d2635b3a3a1992c8ec8281c1df"
-            },
+            "filter_sequences_by_length": dict.fromkeys(
+                _VERSIONS, "668be87bc8d2980fa8096da319c3b63fee82f79b1691fc83be9c8707bc492168"
+            ),
+            **_POSITIONS,
             **in_process.RELIES_ON,
         },
         apart=in_process.uncached,

@@ -4,6 +4,8 @@ Axolotl switches the threads of `tokenizers` off (`TOKENIZERS_PARALLELISM=false`
 survive a fork. Here the texts are given to it in pieces, from threads that have ended when the call
 returns. The pieces are encoded without offsets into the text, which a stream has no use for. All
 else is the tokenizer's own code, on a twin that shares its state.
+
+`encode_streaming` calls it, and so does what tokenizes for pretraining on packed rows.
 """
 
 import os
@@ -13,8 +15,14 @@ from sys import modules
 from typing import Any
 
 from fast_axolotl._native import core
+from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.call import thread_budget
+from fast_axolotl.dispatch.policy import Sizes
+from fast_axolotl.dispatch.registry import Arguments, Call, Keywords
 
+from .conditions import taking
+
+MODULE = "axolotl.prompt_strategies.pretrain"
 _core: Any = core
 
 #: What a call runs; each has to be as `transformers` has it.
@@ -169,3 +177,67 @@ def _pieces(texts: list[str], wanted: int) -> list[list[str]]:
         pieces[-1].append(text)
         room -= len(text)
     return pieces
+
+
+# --- texts for pretraining on packed rows ---------------------------------------------------------
+
+_MOST_SHARED = 256
+
+
+def _build(_original: Implementation) -> Implementation:
+    def _tokenize(
+        self: Any, prompt: Any, add_eos_token: bool = True, strip_bos_token: bool = False
+    ) -> Any:
+        del add_eos_token, strip_bos_token  # Axolotl reads neither
+        result = tokenized(
+            self.tokenizer,
+            prompt,
+            truncation=True,
+            max_length=self.max_length - 1,
+            add_special_tokens=True,
+            return_overflowing_tokens=True,
+            stride=min(_MOST_SHARED, (self.max_length - 1) // 2),
+        )
+        result["input_ids"] = [
+            ids + [self.tokenizer.eos_token_id]  # noqa: RUF005 - of anything but lists, an error
+            for ids in result["input_ids"]
+        ]
+        result["attention_mask"] = [
+            mask + [1]  # noqa: RUF005
+            for mask in result["attention_mask"]
+        ]
+        return result
+
+    return _tokenize
+
+
+def _describe(args: Arguments, kwargs: Keywords) -> Call:
+    texts = args[1] if len(args) > 1 else kwargs["prompt"]
+    elements = sum(map(len, texts)) / 4
+    return Call("axolotl", "axolotl", Sizes(len(texts), elements, elements))
+
+
+def _takes(
+    self: Any,  # noqa: ARG001
+    prompt: Any,
+    add_eos_token: bool = True,  # noqa: ARG001
+    strip_bos_token: bool = False,  # noqa: ARG001
+) -> bool:
+    return type(prompt) is list
+
+
+SEAMS: tuple[Seam, ...] = (
+    Seam(
+        name="tokenize_pretraining",
+        module=MODULE,
+        attribute="PretrainTokenizationStrategy._tokenize",
+        build=_build,
+        digests=dict.fromkeys(  # up to 0.17, texts share another number of tokens
+            ("0.18.0", "0.19.0"),
+            "1bfb596fbafc70a88551a561725971954ec1e4abf65a25d44015fa12073edf03",
+        ),
+        operation="pack",
+        describe=_describe,
+        conditions=(taking(_takes, "the texts are no list"),),
+    ),
+)
