@@ -103,7 +103,22 @@ def collators(quick: bool) -> list[seam_bench.Row]:
 def streaming(quick: bool) -> list[seam_bench.Row]:
     import axolotl.utils.data.streaming  # noqa: F401
 
-    return list(from_workloads(["encode_streaming", "torch_rows"], quick))
+    return [*from_workloads(["encode_streaming", "torch_rows"], quick), *pretraining(quick)]
+
+
+def pretraining(quick: bool) -> Iterator[seam_bench.Row]:
+    from axolotl.prompt_strategies.pretrain import PretrainTokenizationStrategy, PretrainTokenizer
+    from axolotl_streaming import tokenizer_and_text
+
+    tokenizer, text = tokenizer_and_text()
+    strategy = PretrainTokenizationStrategy(
+        PretrainTokenizer(), tokenizer, True, 2048, max_length=2048
+    )
+    for count in COUNTS:
+        # A token is some four characters long.
+        texts = [text[i : i + 4 * LENGTH] for i in range(0, 4 * LENGTH * count, 4 * LENGTH)]
+        name = "tokenize_pretraining"
+        yield measure(name, f"{name}, {count}", lambda t=texts: (strategy, t), quick)
 
 
 def deduplicate(quick: bool) -> list[seam_bench.Row]:
@@ -148,6 +163,9 @@ def rows(quick: bool) -> list[seam_bench.Row]:
                     "filter_short_sequences", lambda d=dataset: (d, 2, options)),
                 "process_datasets_for_packing": (
                     "process_datasets_for_packing", lambda d=dataset: (cfg, d, None)),
+                "process_pretraining_datasets_for_packing": (
+                    "process_pretraining_datasets_for_packing",
+                    lambda d=dataset: (d, 2048, False)),
                 "save_preprocessed_dataset": (
                     "save_preprocessed_dataset",
                     lambda d=dataset: (cfg, d, f"small{next(numbers)}", "train")),

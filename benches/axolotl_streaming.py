@@ -1,9 +1,10 @@
 """The pretraining stream, against Axolotl's own: interleaved minima.
 
-    python benches/axolotl_streaming.py [--quick] [--only encode|stream]
+    python benches/axolotl_streaming.py [--quick] [--only encode|stream|packed]
 
 `encode_streaming` without the tokenizer (its answer is ready), and the stream end to end, with a
-real one: 1,000 documents into rows of 2,048 tokens. Ours is the dispatched form, as installed.
+real one: 1,000 documents into rows of 2,048 tokens; the same documents as a packed stream. Ours is
+the dispatched form, as installed.
 """
 
 import functools
@@ -83,6 +84,41 @@ def end_to_end(
     return run
 
 
+def packed_end_to_end(tokenizer: Any, texts: list[str], isolated: bool) -> Callable[[], Any]:
+    from axolotl.utils.data import streaming
+    from axolotl.utils.data.sft import get_dataset_wrapper
+    from axolotl.utils.dict import DictDefault
+    from datasets import Dataset
+
+    source = Dataset.from_dict({"text": texts}).to_iterable_dataset()
+
+    def run() -> int:
+        cfg = DictDefault(
+            {
+                "sample_packing": True,
+                "sequence_len": 2048,
+                "micro_batch_size": 1,
+                "pretraining_dataset": [{"path": "documents", "type": "pretrain"}],
+                "streaming_multipack_buffer_size": 1000,
+                "pretrain_multipack_attn": isolated,
+                "sample_packing_bin_size": 200,
+                "shuffle_merged_datasets": False,
+                "train_on_inputs": True,
+            }
+        )
+        wrapper = functools.partial(
+            get_dataset_wrapper,
+            dataset_config=cfg.pretraining_dataset[0],
+            tokenizer=tokenizer,
+            cfg=cfg,
+            dataset_base_type="pretrain",
+        )
+        stream = streaming.wrap_streaming_dataset(source, tokenizer, cfg, wrapper)
+        return sum(1 for _ in stream.with_format("torch"))
+
+    return run
+
+
 def stock_of(run: Callable[[], Any]) -> Callable[[], Any]:
     def stock() -> Any:
         fast_axolotl.uninstall()
@@ -149,5 +185,30 @@ def streams(quick: bool) -> list[seam_bench.Row]:
     return rows
 
 
+def packed_streams(quick: bool) -> list[seam_bench.Row]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    tokenizer, text = tokenizer_and_text()
+    texts = documents(text, 1000, 6.5)
+    rows = []
+    for isolated in (True, False):
+        run = packed_end_to_end(tokenizer, texts, isolated)
+        rows.append(
+            seam_bench.compare(
+                f"packed stream, documents {'isolated' if isolated else 'not isolated'}",
+                stock_of(run),
+                run,
+                tuple,
+                rounds=1 if quick else 4,
+            )
+        )
+    return rows
+
+
 if __name__ == "__main__":
-    seam_bench.run(__doc__, "axolotl_streaming.json", {"encode": encoding, "stream": streams})
+    seam_bench.run(
+        __doc__,
+        "axolotl_streaming.json",
+        {"encode": encoding, "stream": streams, "packed": packed_streams},
+    )

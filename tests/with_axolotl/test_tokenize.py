@@ -109,6 +109,7 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return encode(backend, texts, threads, add_special_tokens)
 
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    monkeypatch.setattr(tokenize, "_WORTH_A_TWIN", 0)
     monkeypatch.setattr(tokenize, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(tokenize, "thread_budget", lambda: 3)
     monkeypatch.setattr(tokenize, "_core", FreeThreads)
@@ -192,6 +193,7 @@ def test_tokens_are_those_of_the_tokenizers_own_call(
     ours.model_max_length = stock.model_max_length = model_max_length
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOKENIZERS_PARALLELISM", "false")
+        patch.setattr(tokenize, "_WORTH_A_TWIN", 0)
         patch.setattr(tokenize, "_WORTH_A_THREAD", 1)
         patch.setattr(tokenize, "thread_budget", lambda: 3)
         patch.setattr(tokenize, "_core", FreeThreads)
@@ -214,6 +216,26 @@ def test_long_texts_are_shared_out(in_threads: list[int]) -> None:
         if error is None:
             assert_same(dict(found), dict(wanted))
     assert in_threads == [3] * len(KINDS)
+
+
+def test_short_texts_are_the_tokenizers_own_affair(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    twin_of = tokenize._twin_of
+
+    def counted(tokenizer: Any) -> Any:
+        asked.append(tokenizer)
+        return twin_of(tokenizer)
+
+    monkeypatch.setattr(tokenize, "_twin_of", counted)
+    for texts, is_long in ((["some text"] * 9, False), (["some text"] * 90, True), ([], False)):
+        for each in (texts, tuple(texts)):
+            found, error = outcome(tokenize.tokenized, small_tokenizer(), each)
+            wanted, expected = outcome(small_tokenizer(), each)
+            assert error == expected
+            if error is None:
+                assert_same(dict(found), dict(wanted))
+            assert len(asked) == (is_long and each is texts)
+            asked.clear()
 
 
 def test_a_warning_comes_once(in_threads: list[int], caplog: pytest.LogCaptureFixture) -> None:
@@ -429,6 +451,7 @@ def test_texts_for_pretraining(
     ours, stock = copy.deepcopy(kind_of(name)), copy.deepcopy(kind_of(name))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOKENIZERS_PARALLELISM", "false")
+        patch.setattr(tokenize, "_WORTH_A_TWIN", 0)
         patch.setattr(tokenize, "_WORTH_A_THREAD", 1)
         patch.setattr(tokenize, "thread_budget", lambda: 3)
         patch.setattr(tokenize, "_core", FreeThreads)
