@@ -104,9 +104,9 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     asked: list[int] = []
     encode = tokenize._encode
 
-    def counted(backend: Any, texts: Any, threads: int, add_special_tokens: bool) -> Any:
+    def counted(backend: Any, texts: Any, threads: int, *options: Any) -> Any:
         asked.append(threads)
-        return encode(backend, texts, threads, add_special_tokens)
+        return encode(backend, texts, threads, *options)
 
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     monkeypatch.setattr(tokenize, "_WORTH_A_TWIN", 0)
@@ -323,6 +323,37 @@ def test_parts_written_in_python_see_texts_in_order(in_threads: list[int]) -> No
         seen.append(part.seen)
     assert seen[0] == seen[1]
     assert in_threads == [1]
+
+
+@pytest.mark.parametrize("max_length", [9, None])
+@pytest.mark.parametrize("padding", [True, False])
+def test_another_threads_call_between_pieces_changes_none(
+    in_threads: list[int], monkeypatch: pytest.MonkeyPatch, max_length: int | None, padding: bool
+) -> None:
+    tokenizer = with_template(copy.deepcopy(small_tokenizer()))
+    options = {"truncation": max_length is not None, "max_length": max_length}
+    wanted = dict(tokenizer(CORPUS, **options))
+    has_own_parts = tokenize._has_own_parts
+
+    class Pool(tokenize.ThreadPoolExecutor):
+        def map(self, call: Any, pieces: Any) -> Any:
+            for piece in pieces:
+                yield call(piece)
+                other = {"truncation": True, "max_length": 4, "split_special_tokens": True}
+                tokenizer(["some text"], padding=padding, **other)
+
+    monkeypatch.setattr(tokenize, "ThreadPoolExecutor", Pool)
+    assert_same(dict(tokenize.tokenized(tokenizer, CORPUS, **options)), wanted)
+    # Settings are those of the start: what decides on threads takes its time.
+    monkeypatch.setattr(
+        tokenize,
+        "_has_own_parts",
+        lambda backend: (
+            tokenizer(["some text"], truncation=True, max_length=4) and has_own_parts(backend)
+        ),
+    )
+    assert_same(dict(tokenize.tokenized(tokenizer, CORPUS, **options)), wanted)
+    assert in_threads == [3, 3]
 
 
 @pytest.mark.parametrize(

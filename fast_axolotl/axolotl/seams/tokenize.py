@@ -12,7 +12,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from sys import modules
-from typing import Any
+from typing import Any, NamedTuple
 
 from fast_axolotl._native import core
 from fast_axolotl.axolotl.patch_map import Implementation, Seam
@@ -126,10 +126,14 @@ class _InPieces:
     ) -> list[Any]:
         """Return the encodings of texts, as the backend's own method does, but for offsets."""
         backend = self._backend
+        settings = _settings(backend)
         # Padding looks at the whole batch.
-        if type(texts) is list and not is_pretokenized and backend.padding is None:
+        if type(texts) is list and not is_pretokenized and settings.padding is None:
             try:
-                return _encode(backend, texts, _threads(backend, texts), add_special_tokens)
+                threads = _threads(backend, texts)
+                return _encode(backend, texts, threads, add_special_tokens, settings)
+            except _ChangedError:
+                backend = _copy(backend, settings)
             except Exception:
                 pass
         found: list[Any] = backend.encode_batch(
@@ -167,17 +171,52 @@ def _has_own_parts(backend: Any) -> bool:
     return True
 
 
-def _encode(backend: Any, texts: list[Any], threads: int, add_special_tokens: bool) -> list[Any]:
+class _ChangedError(Exception):
+    """Another thread changed how a backend encodes, between two pieces."""
+
+
+class _Settings(NamedTuple):
+    """What the calls of a tokenizer change of its backend."""
+
+    truncation: dict[str, Any] | None
+    padding: dict[str, Any] | None
+    encode_special_tokens: bool
+
+
+def _settings(backend: Any) -> _Settings:
+    return _Settings(backend.truncation, backend.padding, backend.encode_special_tokens)
+
+
+def _encode(
+    backend: Any, texts: list[Any], threads: int, add_special_tokens: bool, settings: _Settings
+) -> list[Any]:
     encode = getattr(backend, "encode_batch_fast", backend.encode_batch)
     if threads == 1:
         found: list[Any] = encode(texts, add_special_tokens=add_special_tokens)
         return found
+
+    def encoded(piece: list[str]) -> list[Any]:
+        found: list[Any] = encode(piece, add_special_tokens=add_special_tokens)
+        # The whole batch would make other threads wait; between pieces they get their turn.
+        if _settings(backend) != settings:
+            raise _ChangedError
+        return found
+
     with ThreadPoolExecutor(threads, "fast_axolotl tokenize") as pool:
-        encoded = pool.map(
-            lambda piece: encode(piece, add_special_tokens=add_special_tokens),
-            _pieces(texts, threads * _PIECES_OF_A_THREAD),
-        )
-        return list(chain.from_iterable(encoded))
+        pieces = _pieces(texts, threads * _PIECES_OF_A_THREAD)
+        return list(chain.from_iterable(pool.map(encoded, pieces)))
+
+
+def _copy(backend: Any, settings: _Settings) -> Any:
+    """Return a copy of a backend that has these settings, of one that pads nothing."""
+    found = type(backend).from_str(backend.to_str())
+    found.no_padding()
+    if settings.truncation is None:
+        found.no_truncation()
+    else:
+        found.enable_truncation(**settings.truncation)
+    found.encode_special_tokens = settings.encode_special_tokens
+    return found
 
 
 def _pieces(texts: list[str], wanted: int) -> list[list[str]]:
