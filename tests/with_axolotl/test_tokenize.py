@@ -297,6 +297,13 @@ def test_a_tokenizer_with_code_of_its_own_runs_it(in_threads: list[int]) -> None
     patched = copy.deepcopy(small_tokenizer())
     patched._encode_plus = lambda **_: "mine"
     assert tokenize.tokenized(patched, texts) == "mine"
+
+    class Maps(base, dict[str, Any]):  # type: ignore[misc]
+        pass
+
+    mapping = dict.__new__(Maps)
+    mapping.__dict__ = copy.deepcopy(small_tokenizer()).__dict__
+    assert_same(dict(tokenize.tokenized(mapping, texts)), wanted)
     assert tokenize.tokenized(lambda texts, **_: texts, texts) is texts
     assert in_threads == [3]
 

@@ -101,7 +101,9 @@ def _is_plain(kind: type, state: dict[str, Any]) -> bool:
         method = getattr(kind, name, None)
         if method is None or getattr(method, "__objclass__", None) is object:
             continue
-        if name in state or not str(method.__module__).startswith(_THEIR_MODULES):
+        # One written in C has no module.
+        module = getattr(method, "__module__", None)
+        if name in state or not str(module).startswith(_THEIR_MODULES):
             return False
     return True
 
