@@ -124,6 +124,10 @@ def test_an_empty_sequence_makes_floats_of_its_row(dtype: torch.dtype) -> None:
     try:
         rows = compare(lambda: Tokens([[5] * 4, [6], [], [7] * 6, [300], []]), 10)
         compare(lambda: Tokens([[2**24 + 1], []]), 10)
+        # Rows that are full, hold nothing else, or have a pad that a float32 can't hold.
+        for max_tokens in (2, 4, 9):
+            compare(lambda: Tokens([[], [5, 6], [], [], [7, 8], []]), max_tokens)
+        compare(lambda: Tokens([[1], []], pad=2**24 + 1), 10)
     finally:
         torch.set_default_dtype(torch.float32)
     assert {type(value) for row in rows["input_ids"] for value in row} == {int, float}

@@ -109,23 +109,27 @@ def _with_floats(
 
     if torch.get_default_dtype() not in (torch.float32, torch.float64):
         return None
-    for row in _rows_with_an_empty_sequence(lengths, max_tokens):
-        if max(rows["input_ids"][row]) > _EXACT_IN_FLOAT32:
+    for row, used in _rows_with_an_empty_sequence(lengths, max_tokens).items():
+        if max(rows["input_ids"][row][: used + 1]) > _EXACT_IN_FLOAT32:
             return None
         for column in _COLUMNS:
-            rows[column][row] = list(map(float, rows[column][row]))
+            values = rows[column][row]
+            # All that follows is the padding.
+            padding = [float(value) for value in values[used : used + 1]]
+            rows[column][row] = [*map(float, values[:used]), *padding * (len(values) - used)]
     return rows
 
 
-def _rows_with_an_empty_sequence(lengths: list[int], max_tokens: int) -> list[int]:
-    found: list[int] = []
+def _rows_with_an_empty_sequence(lengths: list[int], max_tokens: int) -> dict[int, int]:
+    """Return such rows, each with the number of its tokens that are no padding."""
+    found: dict[int, int] = {}
     row = used = 0
     for length in lengths:
         if used + length + _ENDS > max_tokens:
             row, used = row + 1, 0
         used += length + _ENDS
-        if length == 0 and found[-1:] != [row]:
-            found.append(row)
+        if length == 0 or row in found:
+            found[row] = used
     return found
 
 
