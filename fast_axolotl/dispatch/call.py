@@ -74,16 +74,17 @@ profile_problem: str | None = None
 
 def entry_of(function: Function) -> _Entry:
     """Return the run-time state of a registered function."""
-    entry = _entries.get(function.name)
-    if entry is None or entry.function is not function:
-        index = None
-        if function.native:
-            index = _core.FUNCTIONS.index(function.name)
-        entry = _Entry(function, index)
-        _entries[function.name] = entry
-        if index is not None:
-            _native[index] = entry
-    return entry
+    with lock:
+        entry = _entries.get(function.name)
+        if entry is None or entry.function is not function:
+            index = None
+            if function.native:
+                index = _core.FUNCTIONS.index(function.name)
+            entry = _Entry(function, index)
+            _entries[function.name] = entry
+            if index is not None:
+                _native[index] = entry
+        return entry
 
 
 def forget(name: str) -> None:
@@ -555,11 +556,12 @@ def predicted(function: Function, call: Call, collector: bool) -> dict[str, floa
 
 def figures_by_function() -> dict[str, dict[str, dict[str, float]]]:
     """Return the figures of every function in the table."""
-    return {
-        entry.function.name: _figures(entry)
-        for entry in _entries.values()
-        if entry.function.name in registry.FUNCTIONS
-    }
+    with lock:
+        return {
+            entry.function.name: _figures(entry)
+            for entry in _entries.values()
+            if entry.function.name in registry.FUNCTIONS
+        }
 
 
 def _figures(entry: _Entry) -> dict[str, dict[str, float]]:
@@ -582,8 +584,11 @@ def collect() -> dict[str, dict[str, dict[str, float]]]:
     """Return the figures of every operation (see `fast_axolotl.stats`)."""
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for name, sides in figures_by_function().items():
+        function = registry.FUNCTIONS.get(name)
+        if function is None:
+            continue  # it left the table meanwhile
         operation = figures.setdefault(
-            registry.FUNCTIONS[name].operation, {side: {"calls": 0} for side in IMPLEMENTATIONS}
+            function.operation, {side: {"calls": 0} for side in IMPLEMENTATIONS}
         )
         for side, values in sides.items():
             sums = operation[side]
@@ -594,7 +599,8 @@ def collect() -> dict[str, dict[str, dict[str, float]]]:
 
 def reset_counts() -> None:
     """Set all figures to zero."""
-    for entry in _entries.values():
-        entry.forget_figures()
-        if entry.index is not None:
-            _core.dispatch_reset(entry.index)
+    with lock:
+        for entry in _entries.values():
+            entry.forget_figures()
+            if entry.index is not None:
+                _core.dispatch_reset(entry.index)

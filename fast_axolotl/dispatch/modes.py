@@ -54,12 +54,13 @@ def current(operation: str) -> str:
         mode = block.modes.get(operation) or block.modes.get(None)
         if mode is not None:
             return mode
-    return _process.get(operation) or _process[None]
+    return process_mode(operation)
 
 
 def process_mode(operation: str) -> str:
     """Return the mode that holds for an operation outside every block."""
-    return _process.get(operation) or _process[None]
+    process = _process
+    return process.get(operation) or process[None]
 
 
 def allowed(extension: bool) -> str:
@@ -141,14 +142,15 @@ def set_mode(text: str, source: str = "dispatch") -> None:
 
 
 def _replace(modes: dict[str | None, str]) -> None:
-    _process.clear()
-    _process.update(modes)
+    global _process
+    _process = modes  # in one step: other threads read it meanwhile
 
 
 def process_text() -> str:
     """Return the modes that hold outside every block, in the form the environment variable has."""
-    parts = [f"{op}={mode}" for op, mode in _process.items() if op is not None]
-    return ",".join([_process[None], *parts])
+    process = _process
+    parts = [f"{op}={mode}" for op, mode in process.items() if op is not None]
+    return ",".join([process[None], *parts])
 
 
 def describe() -> str:

@@ -6,6 +6,7 @@ import inspect
 import logging
 import math
 import os
+import sys
 import threading
 import time
 import warnings
@@ -25,6 +26,7 @@ from fast_axolotl.dispatch import (
     call,
     declare,
     dispatched,
+    modes,
     policy,
     profile,
     register,
@@ -184,6 +186,49 @@ class TestDecisions:
         thread.join()
         assert False in seen
         assert core.threads_free()
+
+    def test_threads_may_change_the_table_and_the_modes_meanwhile(self) -> None:
+        declare("trial", "for a test")
+        end = time.monotonic() + 1.5
+        errors: set[str] = set()
+
+        def repeat(step: Callable[[], Any]) -> None:
+            try:
+                while time.monotonic() < end:
+                    step()
+            except Exception as error:
+                errors.add(repr(error))
+
+        def come_and_go() -> None:
+            function = Function("trial", "trial", ("lists",), ("lists",), sum, sum, describe)
+            dispatched(register(function))
+            call.forget("trial")
+            registry.unregister("trial")
+
+        def switch() -> None:
+            set_mode("auto")
+            set_mode("python,hash=auto")
+
+        def ask() -> None:
+            pad_sequences(ROWS)
+            stats()
+            fast_axolotl.reset_stats()
+            modes.process_text()
+
+        threads = [
+            threading.Thread(target=repeat, args=(step,))
+            for step in (come_and_go, switch, switch, ask, call.reload)
+        ]
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+        assert errors == set()
 
     def test_wrong_arguments_have_the_original_error(self) -> None:
         for mode in ("auto", "rust", "python", "verify"):
