@@ -408,7 +408,7 @@ def test_callbacks_of_the_collector(impl: SimpleNamespace) -> None:
     """A collection in the middle of a call sees, and changes, whatever there is."""
     rows: Rows = []
     before = gc.get_threshold()
-    state = {"busy": False, "calls": 0}
+    state = {"busy": False, "calls": 0, "ours": False}
 
     def callback(phase: str, info: dict[str, int]) -> None:
         del info
@@ -416,13 +416,24 @@ def test_callbacks_of_the_collector(impl: SimpleNamespace) -> None:
             return
         state["busy"] = True
         state["calls"] += 1
-        # Half-made lists must look like lists to whoever finds them.
-        for found in gc.get_objects(generation=0):
+        # Half-made lists must look like lists to whoever finds them; those of `ndarray.tolist`, by
+        # which results are checked, do not.
+        for found in gc.get_objects(generation=0) if state["ours"] else ():
             if type(found) is list:
                 list(found)
         attack = ATTACKS[state["calls"] % len(ATTACKS)]
         attack(rows)
         state["busy"] = False
+
+    def watched(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        def call() -> Any:
+            state["ours"] = True
+            try:
+                return function(*args, **kwargs)
+            finally:
+                state["ours"] = False
+
+        run(call)
 
     gc.callbacks.append(callback)
     gc.set_threshold(1)
@@ -430,15 +441,11 @@ def test_callbacks_of_the_collector(impl: SimpleNamespace) -> None:
         for output in OUTPUTS:
             for _ in range(40):
                 rows[:] = [[i % 50 for i in range(n)] for n in (3, 9, 1, 0, 14)] + [(1, 2)]
-                call = impl.pad_sequences if impl.name != "reference" or output != "lists" else None
-                if call:  # between two bytecodes of plain Python a row may grow, and stay longer
-                    run(lambda call=call, output=output: call(rows, output=output))  # type: ignore[misc]
-                run(lambda output=output: impl.pack_sequences(rows, 600, 0, 2, output=output))  # type: ignore[misc]
-                run(
-                    lambda output=output: impl.concatenate_and_pack(  # type: ignore[misc]
-                        rows, rows, rows, 600, 0, output=output
-                    )
-                )
+                # Between two bytecodes of plain Python a row may grow, and stay longer.
+                if impl.name != "reference" or output != "lists":
+                    watched(impl.pad_sequences, rows, output=output)
+                watched(impl.pack_sequences, rows, 600, 0, 2, output=output)
+                watched(impl.concatenate_and_pack, rows, rows, rows, 600, 0, output=output)
     finally:
         gc.set_threshold(*before)
         gc.callbacks.remove(callback)
