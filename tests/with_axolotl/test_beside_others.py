@@ -45,7 +45,7 @@ ours = {(id(p.owner), p.name) for p in patching.applied.values()}
 assert not ours & {(id(owner), name) for owner, name in POINTS}
 for patch in patching.applied.values():
     place = getattr(patch.owner, "__module__", None) or patch.owner.__name__
-    assert place.startswith(("axolotl.utils.", "datasets.")), place
+    assert place.startswith(("axolotl.utils.", "axolotl.prompt_strategies.", "datasets.")), place
 config = transformers.LlamaConfig(vocab_size=32, hidden_size=16, intermediate_size=16,
     num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2)
 model = llama.LlamaForCausalLM(config)
