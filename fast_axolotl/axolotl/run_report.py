@@ -91,13 +91,13 @@ def summary(processes: list[dict[str, Any]], timed: bool) -> str:
         return "fast-axolotl: no process imported Axolotl with the shim on, so nothing of it ran"
     lines = [
         f"fast-axolotl: {_count(len(processes), 'process')} with Axolotl",
-        f"{'seam':<40}{'implementation':<16}{'processes':>10}{'calls':>9}"
+        f"{'seam':<42}{'implementation':<16}{'processes':>10}{'calls':>9}"
         + (f"{'seconds':>11}{'saved':>11}" if timed else ""),
     ]
     total = 0.0
     for name, sides in sorted(_merged(processes).items()):
         for side, sums in sides.items():
-            line = f"{name:<40}{side:<16}{sums['processes']:>10.0f}{sums['calls']:>9.0f}"
+            line = f"{name:<42}{side:<16}{sums['processes']:>10.0f}{sums['calls']:>9.0f}"
             if timed:
                 saved = f"{sums['saved']:>10.3f}s" if "saved" in sums else f"{'-':>11}"
                 line += f"{sums.get('seconds', 0.0):>10.3f}s{saved}"

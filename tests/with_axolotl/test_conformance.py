@@ -126,12 +126,14 @@ def test_the_seams_answered(variants: Variants, variant: str) -> None:
         assert rust >= set(found["applied"]) - NOT_CALLED, calls
 
 
-#: Seams that these commands do not come to. `generate_batches` packs without calling the first
-#: three, nothing in Axolotl calls the fourth, and the fifth is for models that are not packed for.
+#: Seams that these commands do not come to in their own process. `generate_batches` packs without
+#: calling the first three, nothing in Axolotl calls the fourth, the fifth is for models that are
+#: not packed for, and the last is called in the worker that `datasets` starts for `num_proc` of 1.
 NOT_CALLED = {
     *("pack_parallel", "pack_group", "allocate_sequentially"),
     "ffd_check",
     "batch_sampler_collator",
+    "tokenize_pretraining",
 }
 
 
