@@ -89,6 +89,9 @@ def version_known(original: Implementation, digests: Mapping[str, str]) -> str:
     raise LookupError(f"no known version has the source of {original.__qualname__}")
 
 
+#: Versions of Axolotl, for the digests of a function that is the same in all of them.
+VERSIONS = ("0.16.1", "0.17.0", "0.18.0", "0.19.0")
+
 #: Operations of the seams that are not the core's (pack, pad, hash). Declared at import, so that
 #: FAST_AXOLOTL_DISPATCH may name them before Axolotl is there.
 OPERATIONS: dict[str, str] = {

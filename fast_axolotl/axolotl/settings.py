@@ -45,7 +45,5 @@ def streams(size: int) -> bool:
     0.2.0's rule: as `dataset_use_rust_streaming` says; unset, files over 1 GiB and runs with a
     `sequence_len` over 10,000.
     """
-    if current.rust_streaming is not None:
-        return current.rust_streaming
     long = (current.sequence_len or 0) > STREAMING_SEQUENCE_LEN
-    return current.plugin and (long or size > STREAMING_BYTES)
+    return may_stream() and (bool(current.rust_streaming) or long or size > STREAMING_BYTES)

@@ -502,7 +502,6 @@ def dispatched(function: Function) -> Callable[..., Any]:
     entry = entry_of(function)
     block = modes.override.get
     calls = entry.calls
-    describe = function.describe
 
     @wraps(function.python)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -523,11 +522,8 @@ def dispatched(function: Function) -> Callable[..., Any]:
         rule = entry.rule
         if rule is not None and block() is None:
             # What `answer` does, in as few steps as may be: of a short call they are a share.
-            try:
-                sizes = describe(args, kwargs).sizes
-            except Exception:
-                sizes = _NO_SIZES
-            if rule.choose(sizes) == PYTHON:
+            described = describe(entry, args, kwargs)
+            if rule.choose(_NO_SIZES if described is None else described.sizes) == PYTHON:
                 calls[PYTHON] += 1
                 return entry.function.python(*args, **kwargs)
             refused = support.refusal(entry.function, args, kwargs)

@@ -98,6 +98,21 @@ def kind_of(name: str) -> Any:
     return KINDS[name]()
 
 
+class FreeThreads:
+    @staticmethod
+    def threads_free() -> bool:
+        return True
+
+
+def share_out(patch: pytest.MonkeyPatch) -> None:
+    """Let three threads encode every batch that may have more than one, however short it is."""
+    patch.setenv("TOKENIZERS_PARALLELISM", "false")
+    patch.setattr(tokenize, "_WORTH_A_TWIN", 0)
+    patch.setattr(tokenize, "_WORTH_A_THREAD", 1)
+    patch.setattr(tokenize, "thread_budget", lambda: 3)
+    patch.setattr(tokenize, "_core", FreeThreads)
+
+
 @pytest.fixture
 def in_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Three threads for every batch that may have more than one; yields how many each had."""
@@ -108,20 +123,10 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         asked.append(threads)
         return encode(backend, texts, threads, *options)
 
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
-    monkeypatch.setattr(tokenize, "_WORTH_A_TWIN", 0)
-    monkeypatch.setattr(tokenize, "_WORTH_A_THREAD", 1)
-    monkeypatch.setattr(tokenize, "thread_budget", lambda: 3)
-    monkeypatch.setattr(tokenize, "_core", FreeThreads)
+    share_out(monkeypatch)
     monkeypatch.setattr(tokenize, "_encode", counted)
     yield asked
     assert not [t for t in threading.enumerate() if t.name.startswith("fast_axolotl")]
-
-
-class FreeThreads:
-    @staticmethod
-    def threads_free() -> bool:
-        return True
 
 
 def outcome(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -192,11 +197,7 @@ def test_tokens_are_those_of_the_tokenizers_own_call(
     ours, stock = copy.deepcopy(kind_of(name)), copy.deepcopy(kind_of(name))
     ours.model_max_length = stock.model_max_length = model_max_length
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TOKENIZERS_PARALLELISM", "false")
-        patch.setattr(tokenize, "_WORTH_A_TWIN", 0)
-        patch.setattr(tokenize, "_WORTH_A_THREAD", 1)
-        patch.setattr(tokenize, "thread_budget", lambda: 3)
-        patch.setattr(tokenize, "_core", FreeThreads)
+        share_out(patch)
         found, error = outcome(tokenize.tokenized, ours, texts, **options)
     wanted, expected = outcome(stock, texts, **options)
     assert error == expected
@@ -408,7 +409,6 @@ sys.path[:0] = {path!r}
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import tokenizers
 import fast_axolotl
-import fast_axolotl
 from fast_axolotl.axolotl.seams import tokenize
 
 backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({{"a": 0}}, "a"))
@@ -488,11 +488,7 @@ def test_texts_for_pretraining(
     (seam,) = tokenize.SEAMS
     ours, stock = copy.deepcopy(kind_of(name)), copy.deepcopy(kind_of(name))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TOKENIZERS_PARALLELISM", "false")
-        patch.setattr(tokenize, "_WORTH_A_TWIN", 0)
-        patch.setattr(tokenize, "_WORTH_A_THREAD", 1)
-        patch.setattr(tokenize, "thread_budget", lambda: 3)
-        patch.setattr(tokenize, "_core", FreeThreads)
+        share_out(patch)
         found, error = outcome(replacement_of(seam), strategy(ours, max_length), texts, *more)
     wanted, expected = outcome(original_of(seam), strategy(stock, max_length), texts, *more)
     assert error == expected

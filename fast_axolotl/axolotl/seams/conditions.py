@@ -24,6 +24,26 @@ def taking(test: Callable[..., bool], reason: str) -> Condition:
     return Condition(partial(holds, test), reason)
 
 
+class Names:
+    """Names in the globals of Axolotl's modules, and what they meant when they were compared."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[dict[str, Any], Any]] = {}
+
+    def remember(self, namespace: dict[str, Any], *names: str) -> None:
+        """Keep what names mean, when a seam is built that repeats them."""
+        self._known.update({name: (namespace, namespace[name]) for name in names})
+
+    def unchanged(self, *names: str) -> Condition:
+        """Return the condition that names mean what they did."""
+
+        def hold(_args: Arguments, _kwargs: Keywords) -> bool:
+            known = ((name, *self._known[name]) for name in names)
+            return all(namespace.get(name) is value for name, namespace, value in known)
+
+        return Condition(hold, f"somebody replaced {' or '.join(names)}")
+
+
 #: What a class has of itself (pickle keeps the slots there), or may have without being read
 #: differently.
 _OWN = frozenset(

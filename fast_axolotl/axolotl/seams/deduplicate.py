@@ -22,7 +22,7 @@ from fast_axolotl import _native
 from fast_axolotl.dispatch.policy import RUST, Sizes, threshold
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
 
-from ..patch_map import Implementation, Seam
+from ..patch_map import VERSIONS, Implementation, Seam
 from .conditions import is_dataset
 
 Zones = dict[str, tuple[int, str]]
@@ -266,8 +266,6 @@ def _apart(args: Arguments, kwargs: Keywords) -> Iterator[tuple[Arguments, Keywo
     yield tuple(map(copied, args)), {name: copied(value) for name, value in kwargs.items()}
 
 
-_VERSIONS = ("0.16.1", "0.17.0", "0.18.0", "0.19.0")
-
 SEAMS = (
     Seam(
         name="deduplicate",
@@ -275,7 +273,7 @@ SEAMS = (
         attribute="_deduplicate_dataset",
         build=build,
         digests=dict.fromkeys(
-            _VERSIONS, "7dc0f3b5192b1ad6bb424f66cbbd32595353a960bac3e526e9a73459e09b4bb5"
+            VERSIONS, "7dc0f3b5192b1ad6bb424f66cbbd32595353a960bac3e526e9a73459e09b4bb5"
         ),
         operation="hash",
         describe=describe,
@@ -285,7 +283,7 @@ SEAMS = (
         verdict=threshold("rows", FEW_ROWS, RUST),
         relies_on={
             "sha256": dict.fromkeys(
-                _VERSIONS, "7940ccceba5e8a2ba97d5b3ed71f96b01a6160092c9478382a77632ab8f670fc"
+                VERSIONS, "7940ccceba5e8a2ba97d5b3ed71f96b01a6160092c9478382a77632ab8f670fc"
             )
         },
         apart=_apart,

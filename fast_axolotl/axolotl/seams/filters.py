@@ -5,10 +5,9 @@ from typing import Any
 
 from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.policy import RUST, threshold
-from fast_axolotl.dispatch.registry import Arguments, Condition, Keywords
 
 from . import in_process
-from .conditions import taking
+from .conditions import Names, taking
 from .lengths import PLAIN, describe, list_column, row_lengths
 
 MODULE = "axolotl.utils.data.utils"
@@ -39,7 +38,7 @@ def in_range(least: int, most: int | None, raises: bool, batch: Any) -> list[boo
 def _build_dropping(original: Implementation) -> Implementation:
     namespace: dict[str, Any] = getattr(original, "__globals__", {})
     in_process.remember()
-    _known["filter_sequences_by_length"] = (namespace, namespace["filter_sequences_by_length"])
+    _names.remember(namespace, "filter_sequences_by_length")
 
     def _drop_outside_range(
         dataset: Any, max_len: int, min_len: int, raise_on_long: bool, filter_kwargs: dict[str, Any]
@@ -72,7 +71,7 @@ def _build_dropping(original: Implementation) -> Implementation:
 def _build_short(original: Implementation) -> Implementation:
     namespace: dict[str, Any] = getattr(original, "__globals__", {})
     in_process.remember()
-    _known["keep_min_len"] = (namespace, namespace["keep_min_len"])
+    _names.remember(namespace, "keep_min_len")
 
     def _filter_short_sequences(dataset: Any, min_len: int, filter_kwargs: dict[str, Any]) -> Any:
         prior_len = len(dataset)
@@ -92,16 +91,7 @@ def _build_short(original: Implementation) -> Implementation:
     return _filter_short_sequences
 
 
-#: name -> the globals it is looked up in, and what it meant when its source was compared.
-_known: dict[str, tuple[dict[str, Any], Any]] = {}
-
-
-def _is_stock(name: str) -> Condition:
-    def holds(_args: Arguments, _kwargs: Keywords) -> bool:
-        namespace, value = _known[name]
-        return namespace.get(name) is value
-
-    return Condition(holds, f"somebody replaced {name}")
+_names = Names()
 
 
 def are_options(options: Any) -> bool:
@@ -153,7 +143,7 @@ SEAMS: tuple[Seam, ...] = (
         conditions=(
             PLAIN,
             in_process.UNCHANGED,
-            _is_stock("filter_sequences_by_length"),
+            _names.unchanged("filter_sequences_by_length"),
             taking(_takes_dropping, _OTHERS),
         ),
         relies_on={
@@ -176,7 +166,7 @@ SEAMS: tuple[Seam, ...] = (
         conditions=(
             PLAIN,
             in_process.UNCHANGED,
-            _is_stock("keep_min_len"),
+            _names.unchanged("keep_min_len"),
             taking(_takes_short, _OTHERS),
         ),
         relies_on={

@@ -8,12 +8,11 @@ from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
-from fast_axolotl.axolotl.patch_map import Implementation, Seam
+from fast_axolotl.axolotl.patch_map import VERSIONS, Implementation, Seam
 from fast_axolotl.dispatch.policy import RUST, threshold
-from fast_axolotl.dispatch.registry import Arguments, Condition, Keywords
 
 from . import in_process
-from .conditions import taking
+from .conditions import Names, taking
 from .filters import FEW_ROWS, LEAST, are_options, has_lists, in_range
 from .lengths import PLAIN, chunks_of, describe, is_plain_dataset, row_lengths
 
@@ -85,7 +84,7 @@ def _build(original: Implementation) -> Implementation:
     namespace: dict[str, Any] = getattr(original, "__globals__", {})
     in_process.remember()
     drop_no_trainable_tokens = _inner(original, "drop_no_trainable_tokens")
-    _remember(namespace)
+    _names.remember(namespace, "add_position_ids")
 
     def process_datasets_for_packing(cfg: Any, train_dataset: Any, eval_dataset: Any) -> Any:
         log = namespace["LOG"]
@@ -129,7 +128,7 @@ def _build(original: Implementation) -> Implementation:
 def _build_pretraining(original: Implementation) -> Implementation:
     namespace: dict[str, Any] = getattr(original, "__globals__", {})
     in_process.remember()
-    _remember(namespace)
+    _names.remember(namespace, "add_position_ids", "filter_sequences_by_length")
 
     def process_pretraining_datasets_for_packing(
         train_dataset: Any,
@@ -157,20 +156,7 @@ def _build_pretraining(original: Implementation) -> Implementation:
     return process_pretraining_datasets_for_packing
 
 
-#: name -> the globals of Axolotl's module, and what they had under it.
-_known: dict[str, tuple[dict[str, Any], Any]] = {}
-_FUNCTIONS = ("add_position_ids", "filter_sequences_by_length")
-
-
-def _remember(namespace: dict[str, Any]) -> None:
-    _known.update({name: (namespace, namespace[name]) for name in _FUNCTIONS if name in namespace})
-
-
-def _are_stock(_args: Arguments, _kwargs: Keywords) -> bool:
-    return all(namespace.get(name) is value for name, (namespace, value) in _known.items())
-
-
-_STOCK = Condition(_are_stock, f"somebody replaced {' or '.join(_FUNCTIONS)}")
+_names = Names()
 
 
 def _options(cfg: Any) -> dict[str, Any]:
@@ -187,8 +173,12 @@ def _takes(cfg: Any, train_dataset: Any, eval_dataset: Any) -> bool:
         and has_lists(train_dataset, "input_ids")
         and has_lists(train_dataset, "labels")
         and _has_no_null(train_dataset._data.column("labels"))
-        and not {"position_ids", "length"} & set(train_dataset.column_names)
+        and _has_no_positions(train_dataset)
     )
+
+
+def _has_no_positions(dataset: Any) -> bool:
+    return not {"position_ids", "length"} & set(dataset.column_names)
 
 
 def _has_no_null(column: Any) -> bool:
@@ -202,16 +192,13 @@ def _takes_pretraining(
     drop_attention_mask: Any = False,  # noqa: ARG001
 ) -> bool:
     return (
-        type(sequence_len) is int
-        and has_lists(train_dataset)
-        and not {"position_ids", "length"} & set(train_dataset.column_names)
+        type(sequence_len) is int and has_lists(train_dataset) and _has_no_positions(train_dataset)
     )
 
 
-_VERSIONS = ("0.16.1", "0.17.0", "0.18.0", "0.19.0")
 _POSITIONS = {
     "add_position_ids": dict.fromkeys(
-        _VERSIONS, "1f2ad58f152ea84a8f00c409f9f2f58dac1848d2635b3a3a1992c8ec8281c1df"
+        VERSIONS, "1f2ad58f152ea84a8f00c409f9f2f58dac1848d2635b3a3a1992c8ec8281c1df"
     )
 }
 
@@ -231,7 +218,7 @@ SEAMS: tuple[Seam, ...] = (
                 "there is an evaluation dataset, grouping by length, PoSE, or a dataset of another "
                 "kind than Axolotl's strategies make",
             ),
-            _STOCK,
+            _names.unchanged("add_position_ids"),
             in_process.UNCHANGED,
         ),
         relies_on={**_POSITIONS, **in_process.RELIES_ON},
@@ -243,7 +230,7 @@ SEAMS: tuple[Seam, ...] = (
         attribute="process_pretraining_datasets_for_packing",
         build=_build_pretraining,
         digests=dict.fromkeys(
-            _VERSIONS, "90b54b4f1c7214f8f51538607a8f21a25898b935d77c55f80559353a98db7a48"
+            VERSIONS, "90b54b4f1c7214f8f51538607a8f21a25898b935d77c55f80559353a98db7a48"
         ),
         operation="filter",
         verdict=threshold("rows", FEW_ROWS, RUST),
@@ -251,12 +238,12 @@ SEAMS: tuple[Seam, ...] = (
         conditions=(
             PLAIN,
             taking(_takes_pretraining, "the rows are no lists of integers, or have positions"),
-            _STOCK,
+            _names.unchanged("add_position_ids", "filter_sequences_by_length"),
             in_process.UNCHANGED,
         ),
         relies_on={
             "filter_sequences_by_length": dict.fromkeys(
-                _VERSIONS, "668be87bc8d2980fa8096da319c3b63fee82f79b1691fc83be9c8707bc492168"
+                VERSIONS, "668be87bc8d2980fa8096da319c3b63fee82f79b1691fc83be9c8707bc492168"
             ),
             **_POSITIONS,
             **in_process.RELIES_ON,

@@ -14,7 +14,7 @@ from fast_axolotl.axolotl.patch_map import Implementation, Seam
 from fast_axolotl.dispatch.policy import Sizes
 from fast_axolotl.dispatch.registry import Arguments, Call, Condition, Keywords
 
-from .tokenize import tokenized
+from .tokenize import described, tokenized
 from .torch_state import makes_plain_tensors
 
 MODULE = "axolotl.utils.data.streaming"
@@ -136,10 +136,7 @@ def _rows_with_an_empty_sequence(lengths: list[int], max_tokens: int) -> dict[in
 def _describe_encoding(args: Arguments, kwargs: Keywords) -> Call:
     examples = args[0] if args else kwargs["examples"]
     column = args[3] if len(args) > 3 else kwargs.get("text_column", "text")
-    texts = examples[column]
-    # Tokens are some characters long each; how many, only the tokenizer knows.
-    elements = sum(map(len, texts)) / 4
-    return Call("axolotl", "axolotl", Sizes(len(texts), elements, 3 * elements))
+    return described(examples[column], len(_COLUMNS))
 
 
 class _Tokens:

@@ -68,6 +68,13 @@ def tokenized(tokenizer: Any, texts: Any, **options: Any) -> Any:
     return (tokenizer if twin is None else twin)(texts, **options)
 
 
+def described(texts: Any, columns: int) -> Call:
+    """Return the sizes of a call that makes columns of tokens out of texts."""
+    # Tokens are some characters long each; how many, only the tokenizer knows.
+    elements = sum(map(len, texts)) / 4
+    return Call("axolotl", "axolotl", Sizes(len(texts), elements, columns * elements))
+
+
 def _is_short(texts: list[Any]) -> bool:
     """Return whether a tokenizer is done with texts before there is a twin of it."""
     if len(texts) > _FEW:
@@ -276,9 +283,7 @@ def _front(args: Arguments) -> Any:
 
 
 def _describe(args: Arguments, kwargs: Keywords) -> Call:
-    texts = args[1] if len(args) > 1 else kwargs["prompt"]
-    elements = sum(map(len, texts)) / 4
-    return Call("axolotl", "axolotl", Sizes(len(texts), elements, elements))
+    return described(args[1] if len(args) > 1 else kwargs["prompt"], 1)
 
 
 def _takes(
