@@ -6,6 +6,7 @@ store, `datasets` makes labels, images and the like.
 """
 
 import contextlib
+import inspect
 import io
 import os
 from collections.abc import Iterator
@@ -192,8 +193,11 @@ def _tables(
     builder = _builder(kind, options, schema)
     with contextlib.ExitStack() as stack:
         file = _content(path, compression, stack, by_name=kind in ("text", "json"))
+        files = {"base_files": [path], "files_iterables": [[file]]}
+        if "original_files" in inspect.signature(builder._generate_tables).parameters:
+            files["original_files"] = [path]  # of JSON, since `datasets` 5
         # Kept by name: it must outlive the files, or complains that it was not closed.
-        tables = builder._generate_tables([path], [[file]])
+        tables = builder._generate_tables(**files)
         for _, table in tables:
             yield table
 

@@ -108,6 +108,8 @@ class FileExamples(_BaseExamplesIterable):  # type: ignore[misc]
         #: Whether `datasets` is told the features.
         self.is_told = True
         self._is_typed = False
+        # `datasets` 5 asks every source: no library reads these in threads that outlive a pass.
+        self._sleep_on_threads_shutdown = False
 
     def _init_state_dict(self) -> dict[str, Any]:
         # What counts rows of tables goes on with tables of the same size.

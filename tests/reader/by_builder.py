@@ -1,6 +1,7 @@
 """What `datasets` makes of files: its builders, driven as it drives them, without its cache."""
 
 import bz2
+import inspect
 import io
 import multiprocessing
 import zipfile
@@ -40,6 +41,8 @@ def theirs_json(path: Path, **options: Any) -> pa.Table:
     made.config = JsonConfig(**options)
     made.info = datasets.DatasetInfo(features=options.get("features"))
     files: Any = {"base_files": [str(path)], "files_iterables": [[str(path)]]}
+    if "original_files" in inspect.signature(made._generate_tables).parameters:
+        files["original_files"] = [str(path)]  # since `datasets` 5
     if made.info.features is None:
         try:
             _, first = next(made._generate_tables(**files, allow_full_read=False))
