@@ -510,7 +510,9 @@ def _copied(features: Any) -> Any:
 _TOKENIZERS = "transformers.tokenization_utils_base"
 _RELIES_ON = {
     f"{_TOKENIZERS}:PreTrainedTokenizerBase.pad": {
-        "transformers 5.16.1": "d79d33e491842f0e62c62115a61a69bc7bb4c1d04fc72539a8f6fd34d60ec9a2"
+        # Without masks of more dimensions, which are no columns that are padded here.
+        "transformers 5.5.0": "21914ca04d1d98173d960b50755f177c8e3d28a45e5ec00c24254a32aea8debb",
+        "transformers 5.16.1": "d79d33e491842f0e62c62115a61a69bc7bb4c1d04fc72539a8f6fd34d60ec9a2",
     },
     f"{_TOKENIZERS}:PreTrainedTokenizerBase._pad": {
         "transformers 5.16.1": "69cf99164d731c06b3c9fc36bd71371cb24312f1557ebad48b5351c252db70b5"
@@ -522,7 +524,9 @@ _RELIES_ON = {
         "transformers 5.16.1": "966e800539289d3c349918aa8bb91712a326fb5b319965d369f6a4cd57b2a772"
     },
     f"{_TOKENIZERS}:BatchEncoding.convert_to_tensors": {
-        "transformers 5.16.1": "bce71ace798fc53ecffb7492ed024feabf77427e21e8e9f225a9da2024af9b4b"
+        # Of 5.16.1 but for a word in its documentation; in 5.9.0 and 5.14.1, too.
+        "transformers 5.5.0": "2e12336be99c0b1899577ef6e9b73051c9687ae57c3daac9a1e36016fd84ca56",
+        "transformers 5.16.1": "bce71ace798fc53ecffb7492ed024feabf77427e21e8e9f225a9da2024af9b4b",
     },
     f"{_TOKENIZERS}:flatten": {
         "transformers 5.16.1": "97b19cf98307c3450657fd4154361864432cfe7de63870e89b6bea16d4c05788"

@@ -25,10 +25,13 @@ RELIES_ON: dict[str, dict[str, str]] = {
         "datasets 4.8.4": "430e5fa5f147e93f108a2a6a642836832a36575c5f7079692f8aa89b59aac784"
     },
     "datasets.arrow_dataset:Dataset.map": {
-        "datasets 4.8.4": "1f601f97dcdd911fd7c4bbf2d80aa9d0ce5e1b4445d97948ba5108f4fd484274"
+        # Mixed types have no option yet, which is not one of Axolotl's.
+        "datasets 4.5.0": "7d529102759843ceb7502c4262dfe68e1b6589ae98a47eca97d1a997e1348fa7",
+        "datasets 4.8.4": "1f601f97dcdd911fd7c4bbf2d80aa9d0ce5e1b4445d97948ba5108f4fd484274",
     },
     "datasets.arrow_dataset:Dataset._map_single": {
-        "datasets 4.8.4": "75fc12d5514438ba998dd860ed6cb129afdfea647f7f9b12b6fc719be435065f"
+        "datasets 4.5.0": "7bf42fb3401af36c22fa5c52214a8fa917cc015662d5bfee0ffc980fd47419d4",
+        "datasets 4.8.4": "75fc12d5514438ba998dd860ed6cb129afdfea647f7f9b12b6fc719be435065f",
     },
     "datasets.arrow_dataset:get_indices_from_mask_function": {
         "datasets 4.8.4": "ddc0f0cda8b869229c5ad4a3be93a54821e95ce46237b7b868ea5dc4e2f2cb8c"
@@ -172,7 +175,24 @@ def mapped(
 
 
 def _of_batch(function: Function, batch: Any) -> Any:
-    return function(batch.pa_table)
+    return _of_rows(function, batch.pa_table)
+
+
+def _of_rows(function: Function, rows: Any) -> Any:
+    """Call a function with rows that are no part of a longer table.
+
+    What stock writes was made for the rows of a batch. Of a part of a longer column, the writer
+    keeps a few bytes of the rows behind it: the files would be others.
+    """
+    import pyarrow as pa
+
+    columns = [
+        column
+        if column.nbytes == column.get_total_buffer_size()
+        else pa.concat_arrays(column.chunks)
+        for column in rows.combine_chunks().itercolumns()
+    ]
+    return function(pa.Table.from_arrays(columns, schema=rows.schema))
 
 
 def _mapped_whole(dataset: Any, function: Function, options: dict[str, Any]) -> Any:
@@ -210,7 +230,7 @@ def _mapped_here(dataset: Any, function: Function, options: dict[str, Any]) -> A
                 update_features=True,
                 fingerprint=options["new_fingerprint"],
             )
-            for table in map(function, _batches(dataset)):
+            for table in map(partial(_of_rows, function), _batches(dataset)):
                 writer.write_table(table)
                 progress.update(len(table))
             writer.finalize()
@@ -224,7 +244,7 @@ def _mapped_here(dataset: Any, function: Function, options: dict[str, Any]) -> A
 
 
 def _batches(dataset: Any) -> Iterator[Any]:
-    """Yield the rows of a dataset as tables of one chunk each."""
+    """Yield the rows of a dataset as tables."""
     import numpy as np
     import pyarrow as pa
 
@@ -241,7 +261,7 @@ def _batches(dataset: Any) -> Iterator[Any]:
                 rows = pa.concat_tables(table.fast_slice(int(run[0]), len(run)) for run in runs)
             else:
                 rows = by_row[first : first + _BATCH]
-        yield rows.combine_chunks()
+        yield rows
 
 
 def _are_there(file: Path) -> bool:

@@ -85,7 +85,7 @@ def _integers(column: Any) -> Any:
     return column.to_numpy().astype("int64", copy=False)
 
 
-def _in_order(dataset: Any, values: Any) -> Any:
+def in_order(dataset: Any, values: Any) -> Any:
     """Return values of the table's rows in the order of the dataset's."""
     if dataset._indices is None:
         return values
@@ -96,18 +96,18 @@ def _lengths(dataset: Any, from_arrow: bool) -> Any:
     names, table = dataset.column_names, dataset._data
     if "length" in names:
         values = _integers(table.column("length"))
-        return None if values is None else _in_order(dataset, values)
+        return None if values is None else in_order(dataset, values)
     if "position_ids" in names:
         column = list_column(table, "position_ids")
         values = None if column is None else _last_values(column)
         if values is None or (len(values) and values.max() > (1 << 62)):
             return None
-        return _in_order(dataset, values + 1)
+        return in_order(dataset, values + 1)
     column = list_column(table, "input_ids")
     if column is None:
         return None
     lengths = row_lengths(column)
-    return lengths if from_arrow else _in_order(dataset, lengths)
+    return lengths if from_arrow else in_order(dataset, lengths)
 
 
 def _build(original: Implementation) -> Implementation:

@@ -8,13 +8,13 @@ from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
-from fast_axolotl.axolotl.patch_map import VERSIONS, Implementation, Seam
+from fast_axolotl.axolotl.patch_map import VERSIONS, Implementation, Seam, version_known
 from fast_axolotl.dispatch.policy import RUST, threshold
 
 from . import in_process
 from .conditions import Names, taking
 from .filters import FEW_ROWS, LEAST, are_options, has_lists, in_range
-from .lengths import PLAIN, chunks_of, describe, is_plain_dataset, row_lengths
+from .lengths import PLAIN, chunks_of, describe, in_order, is_plain_dataset, row_lengths
 
 MODULE = "axolotl.utils.trainer"
 _MASKED = -100
@@ -45,6 +45,11 @@ def has_trainable(batch: Any) -> list[bool]:
                 found[row] = (labels[offsets[row] : offsets[row + 1]] != _MASKED).any()
         keep += found.tolist()
     return keep
+
+
+def every_row(batch: Any) -> list[bool]:
+    """Return that all rows of a batch stay: up to 0.18, Axolotl compares a list with a number."""
+    return [True] * len(batch.pa_table)
 
 
 def with_positions(table: Any) -> Any:
@@ -84,9 +89,14 @@ def _build(original: Implementation) -> Implementation:
     namespace: dict[str, Any] = getattr(original, "__globals__", {})
     in_process.remember()
     drop_no_trainable_tokens = _inner(original, "drop_no_trainable_tokens")
+    drops = version_known(original, _DIGESTS) == "0.19.0"
     _names.remember(namespace, "add_position_ids")
 
     def process_datasets_for_packing(cfg: Any, train_dataset: Any, eval_dataset: Any) -> Any:
+        lengths = row_lengths(train_dataset._data.column("input_ids"))
+        if not drops and not in_order(train_dataset, lengths).all():
+            # Rows without a token stay, and a batch of nothing else has positions of no type.
+            return original(cfg, train_dataset, eval_dataset)
         log = namespace["LOG"]
         if cfg.model_config_type in ["mamba", "gemma3"]:
             log.info("dropping attention_mask column")
@@ -100,7 +110,7 @@ def _build(original: Implementation) -> Implementation:
         train_dataset = in_process.filtered(
             train_dataset,
             drop_no_trainable_tokens,
-            has_trainable,
+            has_trainable if drops else every_row,
             {"batched": True, **options, "desc": "Drop Samples with Zero Trainable Tokens"},
         )
         dropped = prior_len - len(train_dataset)
@@ -196,6 +206,13 @@ def _takes_pretraining(
     )
 
 
+_DIGESTS = {
+    **dict.fromkeys(
+        ("0.16.1", "0.17.0", "0.18.0"),
+        "5250a61c5d5f4a0e94cf1559e34ef0d8911d9240042516361123c18cd03792db",
+    ),
+    "0.19.0": "12b6a9b895dc5a91e9342faf2e00ce236645fc50afd082179007988d75ecc3b0",
+}
 _POSITIONS = {
     "add_position_ids": dict.fromkeys(
         VERSIONS, "1f2ad58f152ea84a8f00c409f9f2f58dac1848d2635b3a3a1992c8ec8281c1df"
@@ -208,7 +225,7 @@ SEAMS: tuple[Seam, ...] = (
         module=MODULE,
         attribute="process_datasets_for_packing",
         build=_build,
-        digests={"0.19.0": "12b6a9b895dc5a91e9342faf2e00ce236645fc50afd082179007988d75ecc3b0"},
+        digests=_DIGESTS,
         operation="filter",
         verdict=threshold("rows", FEW_ROWS // 4, RUST),
         describe=lambda args, kwargs: describe(args[1:], {"dataset": kwargs.get("train_dataset")}),

@@ -200,6 +200,12 @@ def _describe(args: Arguments, kwargs: Keywords) -> Call:
     return Call("axolotl", "axolotl", Sizes(rows, rows, rows))
 
 
+_SAVING = {
+    # Its workers are forked, not spawned.
+    "datasets 4.5.0": "a4d0000978cee65ab516102534e4de27fa8986ca1fa53064445f4e50df15f72b",
+    "datasets 4.8.4": "2c70cb1e352cc8afe960a0c558a4873d74b2b67e62f6651cf7e6c78564d0f770",
+}
+
 SEAMS: tuple[Seam, ...] = (
     Seam(
         name="save_preprocessed_dataset",
@@ -218,9 +224,7 @@ SEAMS: tuple[Seam, ...] = (
             "get_prepared_dataset_path": {
                 "0.19.0": "cb63fa0f03a1e8f6d17d2bdf7406fd177dc65d624b81201e1e9618ccc039465d"
             },
-            "datasets.arrow_dataset:Dataset.save_to_disk": {
-                "datasets 4.8.4": "2c70cb1e352cc8afe960a0c558a4873d74b2b67e62f6651cf7e6c78564d0f770"
-            },
+            "datasets.arrow_dataset:Dataset.save_to_disk": _SAVING,
         },
     ),
 )

@@ -15,7 +15,7 @@ from sys import modules
 from typing import Any, NamedTuple
 
 from fast_axolotl._native import core
-from fast_axolotl.axolotl.patch_map import Implementation, Seam
+from fast_axolotl.axolotl.patch_map import Implementation, Seam, version_known
 from fast_axolotl.dispatch.call import thread_budget
 from fast_axolotl.dispatch.policy import Sizes
 from fast_axolotl.dispatch.registry import Arguments, Call, Keywords
@@ -244,7 +244,28 @@ def _pieces(texts: list[str], wanted: int) -> list[list[str]]:
 
 # --- texts for pretraining on packed rows ---------------------------------------------------------
 
-_MOST_SHARED = 256
+_DIGESTS = {
+    **dict.fromkeys(
+        ("0.16.1", "0.17.0"), "e231157aed7b51cea0ade320ffda0b45c9a88b553722d9b30d97e28f873fae24"
+    ),
+    **dict.fromkeys(
+        ("0.18.0", "0.19.0"), "1bfb596fbafc70a88551a561725971954ec1e4abf65a25d44015fa12073edf03"
+    ),
+}
+
+
+class _Shared:
+    """How many tokens of a text two windows share."""
+
+    MOST = 256
+    #: Whether few tokens share as many: up to 0.17. Set when the seam is built.
+    is_fixed = False
+
+    def of(self, max_length: int) -> int:
+        return self.MOST if self.is_fixed else min(self.MOST, (max_length - 1) // 2)
+
+
+_shared = _Shared()
 
 
 def _windows(strategy: Any, texts: Any) -> Any:
@@ -256,7 +277,7 @@ def _windows(strategy: Any, texts: Any) -> Any:
         max_length=strategy.max_length - 1,
         add_special_tokens=True,
         return_overflowing_tokens=True,
-        stride=min(_MOST_SHARED, (strategy.max_length - 1) // 2),
+        stride=_shared.of(strategy.max_length),
     )
     # Not [*ids, ...]: of anything but lists it has to be an error.
     result["input_ids"] = [ids + [tokenizer.eos_token_id] for ids in result["input_ids"]]  # noqa: RUF005
@@ -264,7 +285,9 @@ def _windows(strategy: Any, texts: Any) -> Any:
     return result
 
 
-def _build(_original: Implementation) -> Implementation:
+def _build(original: Implementation) -> Implementation:
+    _shared.is_fixed = version_known(original, _DIGESTS) == "0.16.1"
+
     def _tokenize(
         self: Any,
         prompt: Any,
@@ -301,10 +324,7 @@ SEAMS: tuple[Seam, ...] = (
         module=MODULE,
         attribute="PretrainTokenizationStrategy._tokenize",
         build=_build,
-        digests=dict.fromkeys(  # up to 0.17, texts share another number of tokens
-            ("0.18.0", "0.19.0"),
-            "1bfb596fbafc70a88551a561725971954ec1e4abf65a25d44015fa12073edf03",
-        ),
+        digests=_DIGESTS,
         operation="pack",
         describe=_describe,
         conditions=(taking(_takes, "the texts are no list"),),
