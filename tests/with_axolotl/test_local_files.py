@@ -18,6 +18,7 @@ from datasets import load_dataset
 import fast_axolotl
 from fast_axolotl.axolotl import patching, settings
 from fast_axolotl.axolotl.seams import local_files
+from fast_axolotl.dispatch.verify import VerificationError
 
 ROWS = [{"text": f"row {i} ü", "n": i, "tags": ["a"] * (i % 3)} for i in range(2500)]
 
@@ -188,6 +189,12 @@ FILES: dict[str, str | bytes] = {
     "structs.jsonl": lines([{"a": {"k": 1}}, {"a": {"z": "x"}}, {"a": {}}]),
     "wide.jsonl": '{"a": 92233720368547758070}\n{"a": 1}\n',
     "floats.jsonl": '{"a": 1e5, "b": 1.0}\n{"a": 1E-400, "b": -0.0}\n',
+    # From text that stock makes of the rows, with ten decimals.
+    "floats.json": '[{"p": -0.12345678901234567, "z": -0.0, "l": [{"x": 1e-12}], "s": "x"}]',
+    "floats_mixed.jsonl": '{"p": -0.12345678901234567, "m": 1}\n{"p": 2.0, "m": "x"}\n',
+    "objects.jsonl": lines([{"m": {"src": {}}}, {"m": {"src": 1}}, {"m": {"src": [{}]}}]),
+    "floats_object.json": '{"p": [-0.12345678901234567, -0.0]}',
+    "decimals.jsonl": '{"p": -0.12345678901234567}\n{"p": -0.0}\n',
     "infinite.jsonl": '{"a": 1e400}\n',
     "nulls.jsonl": lines([{"a": None, "b": []}] * 2),
     "blank.jsonl": '{"a": 1}\n\n{"a": 2}\n',
@@ -279,7 +286,10 @@ PACKED = {
     "one.zip": zipped(MANY),
     "two.zip": zipped(MANY, FEW),
     "gzipped.zip": gzip.compress(zipped(MANY)),
+    "floats.json.gz": gzip.compress(b'[{"p": 0.12345678901234567}]'),
+    "floats.json.xz": lzma.compress(b'[{"p": 0.12345678901234567}]'),
 }
+OURS = {"rows.jsonl.gz", "rows.jsonl.xz", "floats.json.gz", "floats.json.xz"}
 
 
 @pytest.mark.parametrize("name", PACKED)
@@ -288,7 +298,26 @@ def test_compressed_files(file: Path, opened: Opened, outcome: Outcome, name: st
     path.write_bytes(PACKED[name])
     wanted = outcome(path, "python")
     assert outcome(path, "rust") == wanted
-    assert opened == ([(str(path), "json")] if name in ("rows.jsonl.gz", "rows.jsonl.xz") else [])
+    assert opened == ([(str(path), "json")] if name in OURS else [])
+
+
+def test_each_side_reads_the_file_to_be_compared(
+    file: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fast_axolotl.dispatch_mode("verify"):
+        found, options = load(file)
+    assert opened == [(str(file), "json")]
+    assert options["split"] == "train"
+    assert found[:] == load_dataset("json", data_files=str(file), split="train")[:]
+    ours = local_files._tables
+    monkeypatch.setattr(
+        local_files, "_tables", lambda *a: ((key, table[:-1]) for key, table in ours(*a))
+    )
+    with (
+        fast_axolotl.dispatch_mode("verify"),
+        pytest.raises(VerificationError, match="load: load_local_file: "),
+    ):
+        load(file)
 
 
 @pytest.mark.parametrize("name", ["a[1].jsonl", "a*.jsonl", "a?.jsonl", "a[2].jsonl"])
