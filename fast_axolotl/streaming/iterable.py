@@ -316,7 +316,11 @@ def _is_plain(feature: Any) -> bool:
         return all(_is_plain(inner) for inner in feature.values())
     if isinstance(feature, (datasets.List, datasets.LargeList)):
         return _is_plain(feature.feature)
-    return isinstance(feature, (datasets.Value, datasets.ClassLabel, datasets.Json))
+    return isinstance(feature, _PLAIN)
+
+
+#: `Json` is there since `datasets` 4.7.
+_PLAIN = (datasets.Value, datasets.ClassLabel, getattr(datasets, "Json", datasets.Value))
 
 
 class Tables(_BaseExamplesIterable):  # type: ignore[misc]
