@@ -18,7 +18,7 @@ from datasets.iterable_dataset import (
 from datasets.table import cast_table_to_features
 
 from .features import features_of
-from .reader import Reader, Spec
+from .reader import TYPED_BY_ROWS, Reader, Spec
 from .values import to_pydict
 
 if TYPE_CHECKING:
@@ -550,7 +550,9 @@ def to_iterable_dataset(reader: Reader) -> "IterableDataset":
 def _shards(reader: Reader) -> list[Shard]:
     paths = reader.files
     parts = -(-SHARDS // max(len(paths), 1))
-    if reader._spec.on_bad_files != "error":
+    if reader.format in TYPED_BY_ROWS:
+        parts = 1  # To count rows, all would be read.
+    elif reader._spec.on_bad_files != "error":
         parts = 1  # What comes behind a damage is left out, which no other shard knows.
     shards: list[Shard] = []
     for path in paths:

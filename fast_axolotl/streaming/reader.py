@@ -59,7 +59,7 @@ class Spec(NamedTuple):
 
 
 #: Formats whose types are found by looking at rows.
-_TYPED_BY_ROWS = ("json", "jsonl", "csv", "tsv")
+TYPED_BY_ROWS = ("json", "jsonl", "csv", "tsv")
 
 
 def open_dataset(
@@ -89,7 +89,7 @@ def open_dataset(
         schema: An Arrow schema or `datasets.Features` to read with, instead of finding one.
         infer: "first" finds types from the head of the first file, 250 rows and 512 KiB or more
             until they have settled; "chunk" from as much of it as `datasets` reads at first (10 MiB
-            of JSON, 10,000 rows of CSV); "full" reads all files once before.
+            of JSON lines, all of an array, 10,000 rows of CSV); "full" reads all files once before.
         filters: Rows to keep: a list of tuples (or a list of such lists) or a pyarrow expression,
             as `pyarrow.parquet` takes them. Row groups of Parquet that can't have such rows, by
             their statistics, are not read.
@@ -364,7 +364,7 @@ class Reader:
         """Return a reader of the same, with the types of all that `datasets` reads at first."""
         spec = self._spec
         settles = spec.infer == "first" and spec.schema is None
-        if self._closed or not settles or spec.files.format not in _TYPED_BY_ROWS:
+        if self._closed or not settles or spec.files.format not in TYPED_BY_ROWS:
             return self
         return Reader(spec._replace(infer="chunk"), self._progress)
 

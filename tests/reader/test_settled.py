@@ -124,3 +124,40 @@ def test_what_comes_behind_the_first_chunk_is_read_as_datasets_reads_it(tmp_path
     path.write_bytes(table(rows))
     with pytest.raises(ReaderError, match="row 9999"):
         open_dataset(str(path)).read_all()
+
+
+#: The usual value, the odd one behind 10 MiB of an array, and the options to read it with.
+ARRAYS: list[tuple[Any, Any, dict[str, Any]]] = [
+    (None, "late", {}),
+    ("a", 5, {}),
+    ({"a": 1, "b": 2}, {"a": 1}, {"chunksize": 5_000}),
+    (1.0, 2.5, {"field": "rows"}),
+    (None, "late", {"field": "rows", "chunksize": 5_000}),
+    (7, 2**63, {"field": "rows"}),
+]
+
+
+@pytest.mark.parametrize(("usual", "odd", "options"), ARRAYS)
+def test_an_array_has_the_types_of_all_its_rows(
+    tmp_path: Path, usual: Any, odd: Any, options: dict[str, Any]
+) -> None:
+    rows = [{"t": TEXT * 3, "v": odd if row == ODD else usual} for row in range(ODD + 2)]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps({"rows": rows} if "field" in options else rows))
+    expected = datasets.load_dataset(
+        "json", data_files=str(path), split="train", cache_dir=str(tmp_path / "stock"), **options
+    )
+    reader = open_dataset(str(path), **options)
+    batches: list[int] = []
+    with pytest.raises(ReaderError, match=r'row 4321.*infer="full"'):
+        batches.extend(batch.num_rows for batch in reader)
+    assert sum(batches) == ODD
+    ours = reader.to_dataset(cache_dir=tmp_path / "ours")
+    assert ours.features == expected.features
+    assert ours[ODD - 1 :] == expected[ODD - 1 :]
+    iterable = reader.to_iterable_dataset()
+    assert iterable.features == expected.features
+    assert list(iterable.skip(ODD - 1)) == list(expected.select(range(ODD - 1, ODD + 2)))
+    for infer in ("chunk", "full"):
+        table = open_dataset(str(path), infer=infer, **options).read_all()
+        assert datasets.Features.from_arrow_schema(table.schema) == expected.features

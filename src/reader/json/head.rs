@@ -17,6 +17,8 @@ pub struct Head {
     /// The types that this made.
     fields: Fields,
     layout: Layout,
+    /// Whether `datasets` reads the file through pandas.
+    by_pandas: bool,
     /// Bytes that were looked at.
     looked: u64,
     /// Bytes that `datasets` finds types in, with the line that they end in.
@@ -24,9 +26,9 @@ pub struct Head {
 }
 
 impl Head {
-    pub fn new(rows: Rows, layout: Layout, looked: u64, limit: u64) -> Self {
-        let fields = rows.fields(layout.is_array(), false);
-        Head { rows, fields, layout, looked, limit }
+    pub fn new(rows: Rows, layout: Layout, by_pandas: bool, looked: u64, limit: u64) -> Self {
+        let fields = rows.fields(layout.is_array(), by_pandas);
+        Head { rows, fields, layout, by_pandas, looked, limit }
     }
 
     /// The row of a block with which a column gets another type than it has, and why it is an error.
@@ -46,12 +48,12 @@ impl Head {
         let is_first = block.index == 0;
         let (all, _) = look(data, is_first, self.layout, ujson, u64::MAX);
         let change = self.changed_by(&all)?;
-        let (row, (was, is)) = first_change(all.count, change, |rows| {
+        let (row, (column, message)) = first_change(all.count, change, |rows| {
             let part = look(data, is_first, self.layout, ujson, rows).0;
             self.changed_by(&part.of_part(&all))
         });
-        let message = format!("with this row the column is {}, not {}", shown(&is), shown(&was));
-        Some((row, ReadError::late(message).at_row(row).in_column(was.name())))
+        let error = ReadError::late(format!("with this row {message}")).at_row(row);
+        Some((row, column.into_iter().fold(error, ReadError::in_column)))
     }
 
     fn within_limit<'a>(&self, data: &'a [u8], byte: u64) -> &'a [u8] {
@@ -64,13 +66,17 @@ impl Head {
         }
     }
 
-    /// The first column that has another type with these rows: as it was, as it is.
-    fn changed_by(&self, later: &Rows) -> Option<(Field, Field)> {
+    /// The first column that has another type with these rows, and what is said of it.
+    fn changed_by(&self, later: &Rows) -> Option<(Option<String>, String)> {
         let mut rows = self.rows.clone();
         rows.merge(later.clone());
-        let fields = rows.fields(self.layout.is_array(), false);
-        let changed = self.fields.iter().zip(&fields).find(|(was, is)| was != is);
-        changed.map(|(was, is)| (was.as_ref().clone(), is.as_ref().clone()))
+        let fields = rows.fields(self.layout.is_array(), self.by_pandas);
+        if let Some((was, is)) = self.fields.iter().zip(&fields).find(|(was, is)| was != is) {
+            let message = format!("the column is {}, not {}", shown(is), shown(was));
+            return Some((Some(was.name().clone()), message));
+        }
+        let is_left = self.by_pandas && rows.needs_pandas(self.layout);
+        is_left.then(|| (None, "pandas makes dates, columns or other names of this".to_owned()))
     }
 }
 

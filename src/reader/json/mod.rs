@@ -41,7 +41,7 @@ use split::{Layout, Splitter};
 /// The column of values that stand in an array and are no objects.
 const TEXT: &str = "text";
 
-/// Bytes that are looked at to find the types: what `datasets` reads at first.
+/// Bytes of lines that are looked at to find the types: what `datasets` reads at first.
 const CHUNK_SIZE: usize = 10 << 20;
 
 /// The format, with its options.
@@ -56,7 +56,7 @@ pub struct Json {
     on_error: OnError,
     /// A file in gzip or xz whose head was looked at: it need not be decompressed again.
     opened: Shelf<Input>,
-    /// The file whose types settled early, and what was seen of it.
+    /// The file whose types rest on a part of what `datasets` finds them in, and what was seen of it.
     head: OnceLock<(PathBuf, Arc<Head>)>,
     /// The array that the types were found in: all of it, however long, is what `datasets` finds them in.
     typing_array: OnceLock<PathBuf>,
@@ -114,6 +114,7 @@ impl Json {
     fn look(&self, file: &Source, scan: &Scan, may_settle: bool) -> Result<Looked> {
         let layout = Arc::new(OnceLock::new());
         let limit = match scan.infer {
+            Infer::Chunk if self.field.is_some() => None,
             Infer::First | Infer::Chunk => Some(self.chunk_size as u64),
             Infer::Full => None,
         };
@@ -136,7 +137,15 @@ impl Json {
         let mut by_pandas = self.field.is_some();
         let mut settled = Settled::new();
         let mut early = None;
-        while limit.is_none_or(|limit| bytes < limit) {
+        loop {
+            let is_whole = by_pandas || layout.get().is_some_and(|layout| layout.is_array());
+            if limit.is_some_and(|limit| bytes >= limit)
+                && !(is_whole && scan.infer == Infer::Chunk)
+            {
+                // An array, and what pandas reads, gives `datasets` its types as a whole.
+                early = is_whole.then_some(bytes);
+                break;
+            }
             let seen: Seen = match pipeline.next_output() {
                 Ok(Some(located)) => located.output,
                 Ok(None) => break,
@@ -183,7 +192,7 @@ impl Json {
     /// The types that `datasets` finds in the first file, of which `looked` is all.
     fn first_types(&self, file: &Source, looked: &Looked, scan: &Scan) -> Result<Fields> {
         let is_array = looked.layout.is_array();
-        if is_array || looked.bytes <= self.chunk_size as u64 {
+        if is_array || looked.by_pandas || looked.bytes <= self.chunk_size as u64 {
             return Ok(looked.rows.fields(is_array, looked.by_pandas));
         }
         let scan = Scan { infer: Infer::Chunk, ..scan.clone() };
@@ -197,7 +206,7 @@ struct Looked {
     layout: Layout,
     /// Whether `datasets` reads the file through pandas: a field, or an array behind blanks.
     by_pandas: bool,
-    /// Bytes that were looked at, where the types had settled by then.
+    /// Bytes that were looked at, where `datasets` finds types in more.
     early: Option<u64>,
 }
 
@@ -226,8 +235,10 @@ impl Format for Json {
             any_array |= looked.layout.is_array();
             by_pandas |= looked.by_pandas;
             if let Some(bytes) = looked.early {
-                let limit = self.chunk_size as u64;
-                let head = Head::new(looked.rows.clone(), looked.layout, bytes, limit);
+                let is_whole = looked.by_pandas || looked.layout.is_array();
+                let limit = if is_whole { u64::MAX } else { self.chunk_size as u64 };
+                let (rows, by_pandas) = (looked.rows.clone(), looked.by_pandas);
+                let head = Head::new(rows, looked.layout, by_pandas, bytes, limit);
                 let _ = self.head.set((file.path().to_owned(), Arc::new(head)));
             }
             let is_first = rows.count == 0 && looked.rows.count > 0;
