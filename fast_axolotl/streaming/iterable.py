@@ -540,8 +540,7 @@ def _again(dataset: "IterableDataset", examples: Any = None) -> "IterableDataset
 def to_iterable_dataset(reader: Reader) -> "IterableDataset":
     """Return the dataset of a reader's rows."""
     features = features_of(reader)
-    # Known from here on: no shard looks for a schema of its own.
-    spec = reader._spec._replace(schema=reader._full_schema, infer="first")
+    spec = reader._known()
     examples = FileExamples(Rows(spec), _shards(reader), features)
     info = datasets.DatasetInfo(features=features)
     return FileDataset(examples, info=info, split=datasets.Split.TRAIN)

@@ -47,6 +47,8 @@ class Spec(NamedTuple):
     filters: Any
     #: "error", or "warn" or "skip" to leave out what is damaged.
     on_bad_files: str = "error"
+    #: Whether the schema was found by the builder of `datasets`, which then reads with it, too.
+    found_by_datasets: bool = False
 
     @property
     def decoded(self) -> list[str] | None:
@@ -209,6 +211,7 @@ def _open(spec: Spec) -> "_core.Files":
         options=dict(spec.options),
         features=spec.files.features,
         bad_file=None if spec.on_bad_files == "error" else _left_out(spec.on_bad_files),
+        found_by_datasets=spec.found_by_datasets,
     )
 
 
@@ -249,6 +252,15 @@ class Reader:
         import pyarrow as pa
 
         return pa.schema(self._files.full_schema())
+
+    def _known(self) -> Spec:
+        """Return how to read any of the files with the schema of all, without a look for it."""
+        found = self._spec.schema is None and self._files.is_by_datasets()
+        return self._spec._replace(
+            schema=self._full_schema,
+            infer="first",
+            found_by_datasets=found or self._spec.found_by_datasets,
+        )
 
     def _fitted(self) -> "Reader":
         """Return a reader of the same that decodes no more than filters and caller need."""

@@ -98,6 +98,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[pyclass(module = "fast_axolotl._core", frozen)]
 pub struct Files {
     dataset: Dataset,
+    /// Whether the builder of `datasets` reads them.
+    by_datasets: bool,
     progress: Arc<Progress>,
     signals: Arc<Signals>,
     /// What is being read of them.
@@ -133,7 +135,8 @@ pub fn saved_dataset(
 /// Open files of one format; finds out their schema unless it is given.
 #[pyfunction]
 #[pyo3(signature = (
-    format, paths, *, columns, batch_size, num_threads, schema, infer, options, features, bad_file
+    format, paths, *, columns, batch_size, num_threads, schema, infer, options, features, bad_file,
+    found_by_datasets
 ))]
 #[allow(clippy::too_many_arguments)] // keywords
 pub fn open_files(
@@ -148,6 +151,7 @@ pub fn open_files(
     options: &Bound<'_, PyDict>,
     features: Option<String>,
     bad_file: Option<Py<PyAny>>,
+    found_by_datasets: bool,
 ) -> PyResult<Files> {
     let schema = schema.map(arrow_capsule::import_schema).transpose()?;
     let infer = match infer {
@@ -179,17 +183,22 @@ pub fn open_files(
     let opened = py.detach(|| {
         let kind = Kind::from_name(format)?;
         let files: Vec<_> = paths.into_iter().map(Source::new).collect();
+        let by_datasets = || Arc::new(ByDatasets::new(kind, options));
+        if found_by_datasets {
+            let dataset = Dataset::new(by_datasets(), files, schema, scan)?;
+            return Ok((dataset.with_found_schema(), true));
+        }
         let native = format_of(kind, plain).and_then(|format| {
             if let Some(schema) = &schema {
                 check_features(kind, schema)?;
             }
             Dataset::new(format, files.clone(), schema.clone(), scan.clone())
         });
-        let dataset = match native {
+        let (dataset, by_datasets) = match native {
             Err(error) if is_left_to_datasets(&error, kind, schema.as_deref()) => {
-                Dataset::new(Arc::new(ByDatasets::new(kind, options)), files, schema, scan)?
+                (Dataset::new(by_datasets(), files, schema, scan)?, true)
             }
-            dataset => dataset?,
+            dataset => (dataset?, false),
         };
         let schema = with_features(dataset.full_schema(), features.as_deref());
         if let Some(message) = schema.fields().iter().find_map(unspeakable) {
@@ -199,10 +208,11 @@ pub fn open_files(
                 None => error,
             });
         }
-        Ok(dataset.with_schema(schema))
+        Ok((dataset.with_schema(schema), by_datasets))
     });
-    let dataset = opened.map_err(|error: ReadError| signals.exception(py, &error))?;
-    Ok(Files { dataset, progress, signals, open: Mutex::default() })
+    let (dataset, by_datasets) =
+        opened.map_err(|error: ReadError| signals.exception(py, &error))?;
+    Ok(Files { dataset, by_datasets, progress, signals, open: Mutex::default() })
 }
 
 /// Calls a function of Python with what an error says.
@@ -281,6 +291,11 @@ impl Files {
     /// The schema of all columns, those that are not read too.
     fn full_schema(&self) -> ArrowSchema {
         ArrowSchema::new(Arc::clone(self.dataset.full_schema()))
+    }
+
+    /// Whether the builder of `datasets` reads the files.
+    fn is_by_datasets(&self) -> bool {
+        self.by_datasets
     }
 
     /// Start to read; for objects of Python, making which takes longer than reading, little is read ahead.

@@ -44,6 +44,13 @@ impl Dataset {
         Ok(Dataset { format, files: files.into(), schema, given, scan })
     }
 
+    /// The same where the schema was found by a [`Format::infer`] before, and given by nobody.
+    #[must_use]
+    pub fn with_found_schema(mut self) -> Self {
+        self.given = false;
+        self
+    }
+
     /// The same with another schema, or other metadata of it.
     #[must_use]
     pub fn with_schema(mut self, schema: SchemaRef) -> Self {

@@ -232,6 +232,37 @@ def test_a_separator_that_pandas_finds(tmp_path: Path) -> None:
     check(tmp_path, "a;b\n1;2\n", sep=None)
 
 
+@pytest.mark.filterwarnings("ignore:Falling back to the 'python' engine")
+@pytest.mark.filterwarnings("ignore:Length of header or names does not match")
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("a,b\n1,2,True\n3,4,\n", {}),
+        ("a,b\n1,2,3\n3,4,5\n", {"index_col": False}),
+        ("b,n\nTrue,1\n,2\nFalse,3\n", {"engine": "python"}),
+        ("b;n\nTrue;1,5\n;2,5\n", {"sep": ";", "decimal": ","}),
+        ("b;n\nTrue;1,000\n;2\n", {"sep": ";", "thousands": ","}),
+        ("b,n\nTrue,1\n,2\n", {"quoting": 2}),
+        ("b,n\nTrue,1\n,2\n", {"sep": "[,]"}),
+        ("b,n\nTrue,1\n,2\n", {"encoding": "cp1250"}),
+        ("a,b\n1,007\n2,x\n3,\n", {"engine": "python"}),
+    ],
+)
+def test_datasets_of_what_pandas_reads(
+    tmp_path: Path, content: str, options: dict[str, Any]
+) -> None:
+    path = written(tmp_path, content)
+    expected = datasets.load_dataset(
+        "csv", data_files=str(path), split="train", cache_dir=str(tmp_path), **options
+    )
+    reader = fast_axolotl.open_dataset(path, **options)
+    assert list(reader) != []
+    for found in (reader.to_iterable_dataset(), reader.to_dataset(cache_dir=tmp_path / "ours")):
+        assert repr(list(found)) == repr(list(expected))
+    narrow = reader.to_iterable_dataset().select_columns(expected.column_names[-1:])
+    assert repr(list(narrow)) == repr(list(expected.select_columns(expected.column_names[-1:])))
+
+
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     # datasets takes this option, and drops it with pandas 3.
     path = written(tmp_path, b"a,b\n1,caf\xe9\n")
