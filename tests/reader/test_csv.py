@@ -358,6 +358,20 @@ class TestTypes:
         assert table.schema.types == [pa.int64(), pa.large_string()]
         assert table.to_pydict() == {"a": [1, 2, None, 4], "b": ["x", "y", "3", None]}
 
+    @pytest.mark.parametrize("num_threads", [1, 2])
+    @pytest.mark.parametrize("rows", [2, 50_000])
+    @pytest.mark.parametrize("behind", ["three,z\n", "3,z,extra\n", '3,"z\n'])
+    def test_rows_behind_nrows_have_no_part_in_the_types(
+        self, tmp_path: Path, rows: int, num_threads: int, behind: str
+    ) -> None:
+        path = written(tmp_path, "skipped\na,b\n" + "1,xyz\n" * rows + behind)
+        options: dict[str, Any] = {"nrows": rows, "skiprows": 1}
+        expected = theirs("csv", path, **options)
+        for infer in ("first", "chunk", "full"):
+            same(ours(path, infer=infer, num_threads=num_threads, **options), expected)
+        two = ours([path, path], infer="full", num_threads=num_threads, **options)
+        same(two, pa.concat_tables([expected, expected]))
+
     def test_text_stays_as_it_is(self, tmp_path: Path) -> None:
         # datasets reads the second chunk as numbers, and writes them as it likes.
         path = written(tmp_path, "zip\nx\ny\n007\n1.50\n")

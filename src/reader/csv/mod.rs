@@ -25,7 +25,7 @@ mod tokenize;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
@@ -214,6 +214,12 @@ impl Csv {
         let (prelude, input, ahead) = self.start(file, scan)?;
         let used = self.used(&prelude.names).map_err(|error| error.in_file(file.path()))?;
         let names = &prelude.names;
+        let left = Arc::new(AtomicU64::new(self.options.max_rows.unwrap_or(u64::MAX)));
+        // Where the look ends with a row, its blocks come one after the other.
+        let scan = &match self.options.max_rows {
+            Some(_) => Scan { threads: 1, ..scan.clone() },
+            None => scan.clone(),
+        };
         let parser = LookParser {
             dialect: self.options.dialect.clone(),
             words: self.options.words.clone(),
@@ -221,12 +227,12 @@ impl Csv {
             columns: names.len(),
             width: self.most_fields(names).unwrap_or(usize::MAX),
             skip_long: self.options.skip_long,
+            left: Arc::clone(&left),
         };
         let splitter = Box::new(Split::new(&self.options.dialect, usize::MAX));
         let input = head::resume(input, ahead);
         let mut pipeline = Pipeline::new(file.path(), input, Vec::new(), splitter, parser, scan);
-        let mut left = self.options.max_rows.unwrap_or(u64::MAX);
-        while left > 0
+        while left.load(Ordering::Relaxed) > 0
             && let Ok(Some(located)) = pipeline.next_output()
         {
             let looked = located.output;
@@ -240,7 +246,6 @@ impl Csv {
                         .merge(guess);
                 }
             }
-            left = left.saturating_sub(looked.rows);
             if looked.damaged {
                 break;
             }
@@ -634,11 +639,12 @@ struct LookParser {
     columns: usize,
     width: usize,
     skip_long: bool,
+    /// Rows that are still to be looked at.
+    left: Arc<AtomicU64>,
 }
 
 struct Looked {
     guesses: Vec<Guess>,
-    rows: u64,
     damaged: bool,
 }
 
@@ -649,9 +655,11 @@ impl BlockParser for LookParser {
     fn parse(&self, block: Block, (): &mut ()) -> Looked {
         let (text, damage) = encoding::sound_part(block.data(), self.on_error);
         let text = if damage.is_some() { whole_records(&self.dialect, &text) } else { &*text };
-        let mut look = Look::new(self.columns, self.width, &self.words, self.skip_long, u64::MAX);
+        let left = self.left.load(Ordering::Relaxed);
+        let mut look = Look::new(self.columns, self.width, &self.words, self.skip_long, left);
         let whole = tokenize(&self.dialect, text, &mut look);
         let damaged = damage.is_some() || whole.is_err() || look.stopped();
-        Looked { rows: look.rows, guesses: look.guesses, damaged }
+        self.left.fetch_sub(look.rows, Ordering::Relaxed);
+        Looked { guesses: look.guesses, damaged }
     }
 }
