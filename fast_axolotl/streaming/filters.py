@@ -83,7 +83,9 @@ def fitted(spec: "Spec", schema: "pa.Schema") -> "Spec":
         said = str(error).replace("\n", ", ")
         raise ValueError(f"the filters don't fit the columns: {said}") from error
     if not pa.types.is_boolean(kind):
-        raise ValueError(f"filters must say yes or no of a row: {keep.expression} gives {kind}")
+        raise ValueError(
+            f"filters must say yes or no of a row: {_shown(keep.expression)} gives {kind}"
+        )
     # For others, to find the schema again would take another look at the rows.
     if keep.columns is None and spec.columns is not None and spec.files.format in _TYPED:
         keep = keep._replace(columns=_columns_of(keep.expression, schema))
@@ -110,7 +112,14 @@ def _columns_of(expression: Any, schema: "pa.Schema") -> list[str] | None:
 
 def _has_places(expression: Any) -> bool:
     """Return whether an expression may tell columns by place, which is another among fewer."""
-    return "FieldPath(" in str(expression)
+    return "FieldPath(" in _shown(expression)
+
+
+def _shown(expression: Any) -> str:
+    try:
+        return str(expression)
+    except UnicodeDecodeError as error:  # pyarrow cuts long lists, within a character too
+        return bytes(error.object).decode(errors="replace")
 
 
 def filtered(
@@ -227,7 +236,7 @@ def _row_groups(path: str, keep: Filter, schema: "pa.Schema") -> "list[tuple[int
     import pyarrow.dataset as ds
     from pyarrow.fs import LocalFileSystem
 
-    if _has_places(keep.expression):
+    if keep.columns is None and _has_places(keep.expression):
         return [(None, True)]
     try:
         fragment = ds.ParquetFileFormat().make_fragment(path, LocalFileSystem())

@@ -110,13 +110,15 @@ FILTERS = [
     [("gap", "in", [3, 5]), ("id", "<", 6000)],
     [("text", "==", "row 777")],
     [("id", "<", 0)],
+    [("text", "in", ["row 7", "你好", "文" * 33])],
+    pc.field("text").isin(["row 8", "你好", "文" * 33]),
     pc.field("gap").is_null() & (pc.field("id") > 100),
     ~(pc.field("id") > 100),
     pc.field("id") % 1000 == 5 if hasattr(pc.Expression, "__mod__") else pc.field("id") == 5,
 ]
 
 
-@pytest.mark.parametrize("filters", FILTERS, ids=str)
+@pytest.mark.parametrize("filters", FILTERS, ids=range(len(FILTERS)))
 def test_filters_keep_the_rows_of_pyarrow(tmp_path: Path, filters: Any) -> None:
     paths = [parquet(tmp_path / "a.parquet"), parquet(tmp_path / "b.parquet", compression="zstd")]
     expected = pa.concat_tables([pq.read_table(path, filters=filters) for path in paths])
@@ -209,11 +211,12 @@ def test_an_expression_with_columns(tmp_path: Path, ending: str) -> None:
         (pc.field("nothing") > 1, ValueError, "nothing"),
         ([("id", ">", "x")], ValueError, "don't fit the columns"),
         (pc.field("id"), ValueError, "yes or no"),
+        (pc.if_else(pc.field("text").isin(["你好", "文" * 33]), 1, 2), ValueError, "yes or no"),
         ([], ValueError, "filters are empty"),
         ([("id", ">")], ValueError, "a filter is a tuple"),
         ("id > 3", TypeError, "filters must be a list"),
     ],
-    ids=str,
+    ids=range(8),
 )
 @pytest.mark.parametrize("columns", [None, ["text"]])
 def test_filters_that_can_not_be(
