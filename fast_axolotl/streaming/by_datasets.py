@@ -6,13 +6,14 @@ store, `datasets` makes labels, images and the like.
 """
 
 import contextlib
+import errno
 import inspect
 import io
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .errors import ReaderError, SchemaError, check_installed
+from .errors import ReaderError, SchemaError, check_installed, os_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,6 +23,8 @@ _SEPARATORS = {"tsv": "\t"}
 _STORED = {"parquet": "parquet", "arrow": "arrow", "hf_dataset": "arrow"}
 #: The columns of a file without rows.
 _EMPTY = {"text": {"text": "string"}}
+#: What is said where a file is written: there is no space for it.
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 class Stream:
@@ -269,6 +272,11 @@ def _content(
     # The builder opens the file itself.
     handle, name = tempfile.mkstemp(suffix=".txt")
     stack.callback(os.unlink, name)
-    with os.fdopen(handle, "wb") as plain:
-        shutil.copyfileobj(content, plain)
+    try:
+        with os.fdopen(handle, "wb") as plain:
+            shutil.copyfileobj(content, plain)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise os_error(error.errno, "Other", os.path.dirname(name), None) from error
     return name

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
-use pyo3::exceptions::{PyImportError, PyKeyboardInterrupt};
+use pyo3::exceptions::{PyImportError, PyKeyboardInterrupt, PyOSError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -71,9 +71,24 @@ fn read_error(error: &PyErr) -> ReadError {
         {
             return found;
         }
+        if let Ok(Some(found)) = of_system(value) {
+            return found;
+        }
         let name = value.get_type().name().map_or_else(|_| String::new(), |name| name.to_string());
         ReadError::damaged(format!("{name}: {value}"))
     })
+}
+
+/// What the system said of a file, such as the folder for temporary files.
+fn of_system(value: &Bound<'_, PyAny>) -> PyResult<Option<ReadError>> {
+    if !value.is_instance_of::<PyOSError>() {
+        return Ok(None);
+    }
+    let number: Option<i32> = value.getattr(intern!(value.py(), "errno"))?.extract()?;
+    let file: Option<PathBuf> = value.getattr(intern!(value.py(), "filename"))?.extract()?;
+    Ok(number.zip(file).map(|(number, file)| {
+        ReadError::io(std::io::Error::from_raw_os_error(number)).in_file(&file)
+    }))
 }
 
 /// A value that the schema does not have, with its place.

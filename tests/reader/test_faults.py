@@ -1,5 +1,6 @@
 """What no file should be: rows or a clear error, in bounded memory."""
 
+import errno
 import gzip
 import json
 import logging
@@ -418,6 +419,43 @@ def test_rows_before_a_broken_block(tmp_path: Path) -> None:
                 drain(fast_axolotl.open_dataset(path, num_threads=threads), rows)
             assert len(rows) > 20_000
             assert [row["a"] for row in rows[:20_000]] == list(range(20_000))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits are those of POSIX")
+@pytest.mark.parametrize("name", ["a.parquet.gz", "a.csv.gz"])
+def test_a_folder_for_temporary_files_that_is_full_or_missing(tmp_path: Path, name: str) -> None:
+    """What is decompressed, or is a copy for the builder of `datasets`, needs some space there."""
+    table = pa.table({"t": [f"row {random.random()}" for _ in range(20_000)]})
+    path = tmp_path / name
+    with gzip.open(path, "wb", 1) as out:
+        if "parquet" in name:
+            pq.write_table(table, out, compression="none", use_dictionary=False)
+        else:
+            out.write(b"t\n" + "\n".join(table["t"].to_pylist()).encode())
+    options = "" if "parquet" in name else ', format="text", encoding="cp1250"'
+    code = (
+        "import resource, signal, sys, fast_axolotl as f\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "if sys.argv[2:]:\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "try:\n"
+        f"    reader = f.open_dataset(sys.argv[1], num_threads=1{options})\n"
+        "    print(sum(len(batch['t' if 't' in batch else 'text']) for batch in reader.dicts()))\n"
+        "except OSError as error:\n"
+        "    print(isinstance(error, RuntimeError), error.errno, error.filename)\n"
+    )
+    for folder, full in ((tmp_path, ["full"]), (tmp_path / "missing", [])):
+        run = subprocess.run(
+            [sys.executable, "-B", "-c", code, str(path), *full],
+            env={**os.environ, "TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if full:
+            assert run.stdout == f"True {errno.EFBIG} {folder}\n", run.stderr
+        else:
+            assert run.stdout in ("20000\n", "20001\n"), run.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this platform")
