@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._by_name import by_name
 from ._native import RUST_AVAILABLE
 from .axolotl.shim import install, uninstall
 from .dispatch import dispatch_mode, explain, modes, reset_stats, stats, stats_enabled, trace
@@ -108,3 +109,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
+
+
+by_name(__name__)

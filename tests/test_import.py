@@ -1,6 +1,7 @@
 """What `import fast_axolotl` loads, and what it costs."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,45 @@ def test_no_module_takes_the_place_of_axolotl() -> None:
     assert not {
         name for name in modules_after("import fast_axolotl") if name.split(".")[0] == "axolotl"
     }
+
+
+FINGERPRINT = """
+import copy, importlib, inspect, pickle, sys
+import datasets.fingerprint
+import fast_axolotl
+from fast_axolotl import dispatch, reference, streaming
+assert fast_axolotl.__file__.startswith(sys.argv[1])
+for module in (fast_axolotl, dispatch, reference, streaming):
+    assert inspect.ismodule(module)
+    assert pickle.loads(pickle.dumps(module)) is copy.deepcopy(module) is module
+def work(batch):
+    with dispatch.dispatch_mode("python"):
+        rows = reference.pad_sequences(batch["input_ids"])
+    return {"input_ids": fast_axolotl.pad_sequences(rows, 6), "in": streaming.RUST_AVAILABLE}
+print(datasets.fingerprint.Hasher.hash(work))
+assert importlib.reload(fast_axolotl) is fast_axolotl
+assert datasets.fingerprint.Hasher.hash(fast_axolotl.open_dataset)
+"""
+
+
+def test_a_function_that_uses_the_package_has_one_fingerprint(tmp_path: Path) -> None:
+    """Also where it is in no `site-packages`: dill writes out what modules of other places hold."""
+    package = Path(fast_axolotl.__file__).parent
+    shutil.copytree(
+        package, tmp_path / "fast_axolotl", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", FINGERPRINT, str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for _ in range(2)
+    ]
+    assert [run.returncode for run in found] == [0, 0], found[0].stderr
+    assert found[0].stdout == found[1].stdout
 
 
 CLOCK = """

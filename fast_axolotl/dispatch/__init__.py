@@ -5,6 +5,8 @@ faster in `policy`; `profile` holds what was measured on this host, `call` is th
 `trace` what was decided.
 """
 
+from fast_axolotl._by_name import by_name
+
 from . import call, registry
 from .explain import Explanation, explain
 from .modes import dispatch_mode, set_mode
@@ -53,3 +55,6 @@ def unregister(name: str) -> None:
     """Take a function out of the table, if it is there; its dispatched form calls the original."""
     registry.unregister(name)
     call.forget(name)
+
+
+by_name(__name__)

@@ -6,6 +6,8 @@ slices, list multiplication and C-level loops; the search for the culprit of an 
 after the plain loop failed.
 """
 
+from fast_axolotl._by_name import by_name
+
 from .hashing import deduplicate_indices, parallel_hash_rows
 from .packing import concatenate_and_pack, pack_sequences
 from .padding import create_padding_mask, pad_sequences
@@ -18,3 +20,5 @@ __all__ = [
     "pad_sequences",
     "parallel_hash_rows",
 ]
+
+by_name(__name__)

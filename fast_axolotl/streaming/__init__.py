@@ -1,5 +1,7 @@
 """The streaming reader: files of every format as exact record batches, in bounded memory."""
 
+from fast_axolotl._by_name import by_name
+
 from .errors import DamagedFileError, ReaderError, SchemaError, TooLargeError
 from .reader import Progress, Reader, open_dataset
 from .rows import (
@@ -22,3 +24,5 @@ __all__ = [
     "should_use_rust_streaming",
     "streaming_dataset_reader",
 ]
+
+by_name(__name__)
