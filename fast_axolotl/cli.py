@@ -4,7 +4,7 @@ import os
 import pkgutil
 import sys
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -61,10 +61,16 @@ def _register() -> None:
 _register()
 
 
+def _nowhere() -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
 def main() -> None:
     """Run the command line."""
-    if sys.stderr is None:  # closed: `print` would take stdout
-        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    # Closed: who asks stdout whether it is a terminal needs one, and without stderr `print` would
+    # take stdout.
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     try:
         app()
     except OSError as error:

@@ -1,6 +1,7 @@
 """The command line: its help, its errors, what it needs, and what it is called as."""
 
 import errno
+import io
 import os
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 import fast_axolotl
 from fast_axolotl.cli import app
+from fast_axolotl.commands import _progress
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -83,6 +85,13 @@ def test_no_figures_on_stdout_where_stderr_is_closed() -> None:
         timeout=60,
     )
     assert (found.returncode, found.stdout) == (0, b"1\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+def test_without_an_output() -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m fast_axolotl demo --rows 50 >&-"
+    found = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert "Traceback" not in found.stderr
 
 
 def test_python_m_is_the_command() -> None:
@@ -161,3 +170,14 @@ def test_a_full_disk_is_one_line() -> None:
         )
     assert found.returncode == 1
     assert found.stderr == f"fast-axolotl: {os.strerror(errno.ENOSPC)}\n"
+
+
+def test_progress_goes_on_where_it_cannot_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    monkeypatch.setattr(_progress, "_SILENT_SECONDS", -1.0)
+    with _progress.parts("work") as at:
+        at(0.5, "")

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _SILENT_SECONDS = 0.5
 _SECONDS_BETWEEN_LINES = 1.0
@@ -72,8 +72,13 @@ def _lines(what: str) -> Iterator[At]:
             due = time.perf_counter() + _SECONDS_BETWEEN_LINES
             shown = True
             more = f" ({doing})" if doing else ""
-            print(f"{what}: {part:.0%}{more}", file=sys.stderr, flush=True)
+            _say(f"{what}: {part:.0%}{more}")
 
     yield at
     if shown:
-        print(f"{what}: done", file=sys.stderr, flush=True)
+        _say(f"{what}: done")
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # a full disk: the work goes on
+        print(line, file=sys.stderr, flush=True)
