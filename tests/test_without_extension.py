@@ -70,6 +70,22 @@ def test_not_there(tmp_path: Path) -> None:
     run(code, PYTHONPATH=str(tmp_path), FAST_AXOLOTL_DISABLE_RUST="0")
 
 
+def test_in_an_archive(tmp_path: Path) -> None:
+    """Where no file of the package has a path that can be opened."""
+    ignored = shutil.ignore_patterns("*.so", "*.pyd", "*.dylib", "__pycache__")
+    shutil.copytree(PACKAGE, tmp_path / "copy" / "fast_axolotl", ignore=ignored)
+    archive = shutil.make_archive(str(tmp_path / "package"), "zip", tmp_path / "copy")
+    where = f"import sys; sys.path.insert(0, {archive!r})\n"
+    report = """
+assert "package.zip" in fast_axolotl.__file__
+assert fast_axolotl.explain("pad", rows=8, length=8).winner == "python"
+import runpy
+sys.argv = ["fast-axolotl", "doctor"]
+runpy.run_module("fast_axolotl", run_name="__main__")
+"""
+    run(where + WITHOUT + ANSWERS + report, FAST_AXOLOTL_DISABLE_RUST="0")
+
+
 @pytest.mark.parametrize("disabled", ["0", "1"])
 @pytest.mark.parametrize(
     ("library", "output"), [("numpy", "numpy"), ("torch", "torch"), ("pyarrow", "arrow")]

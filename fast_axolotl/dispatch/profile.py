@@ -125,6 +125,8 @@ def _read(file: str) -> bytes:
         )
     except FileNotFoundError:
         raise
+    except NotADirectoryError as error:  # as where the home folder is /dev/null
+        raise FileNotFoundError(*error.args) from None
     except OSError as error:
         raise ProfileError(f"can't be read: {error.strerror or error}") from None
     try:
@@ -355,8 +357,8 @@ def default() -> Profile:
     import json
 
     file = os.path.join(os.path.dirname(__file__), "default.json")
-    with open(file, encoding="utf-8") as stream:
-        data = json.load(stream)
+    # By the loader: the package may be in an archive.
+    data = json.loads(__spec__.loader.get_data(file))  # type: ignore[union-attr]
     return validate(data, None, source="packaged default")
 
 

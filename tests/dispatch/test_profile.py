@@ -278,6 +278,16 @@ def test_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert call.profiles()[0] is None
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows says that it is missing")
+def test_a_home_that_is_no_folder(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAST_AXOLOTL_PROFILE", os.devnull + "/profile.yaml")
+    call.reload()
+    assert call.profiles()[0] is None
+    assert not caplog.records
+
+
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written(file: Path) -> None:
     file.parent.chmod(stat.S_IRUSR | stat.S_IXUSR)
