@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._by_name import by_name
-from ._native import RUST_AVAILABLE
+from ._native import RUST_AVAILABLE, is_available
 from .axolotl.shim import install, uninstall
 from .dispatch import dispatch_mode, explain, modes, reset_stats, stats, stats_enabled, trace
 from .dispatch import public as _public
@@ -68,11 +68,6 @@ fast_create_padding_mask = create_padding_mask
 fast_deduplicate_indices = deduplicate_indices
 fast_pad_sequences = pad_sequences
 fast_parallel_hash_rows = parallel_hash_rows
-
-
-def is_available() -> bool:
-    """Return whether the Rust extension is there."""
-    return RUST_AVAILABLE
 
 
 def get_version() -> str:

@@ -38,6 +38,11 @@ else:
 RUST_AVAILABLE: bool = core is not None
 
 
+def is_available() -> bool:
+    """Return whether the Rust extension is there."""
+    return RUST_AVAILABLE
+
+
 def dispatched(original: F, module: str) -> F:
     """Return the public function of a Python original.
 

@@ -31,11 +31,11 @@ def split_name(path: "str | os.PathLike[str]") -> tuple[str | None, str | None]:
     return None, compression
 
 
-def detect_format(path: "str | os.PathLike[str]") -> tuple[str, str | None]:
+def detect_format(file_path: "str | os.PathLike[str]") -> tuple[str, str | None]:
     """Return the format and the compression of a path, by its name: ("json", None) if unknown."""
-    found, compression = split_name(path)
+    found, compression = split_name(file_path)
     # Not pathlib: it would take a fifth of the whole import.
-    if found is None and os.path.exists(os.path.join(path, "dataset_info.json")):  # noqa: PTH110, PTH118
+    if found is None and os.path.exists(os.path.join(file_path, "dataset_info.json")):  # noqa: PTH110, PTH118
         found = "hf_dataset"
     return found or "json", compression
 

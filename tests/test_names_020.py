@@ -43,6 +43,17 @@ def test_install_and_uninstall_say_what_they_did():
     assert fast_axolotl.install() is True
 
 
+def test_keywords_and_names_of_the_reader():
+    assert fast_axolotl.detect_format(file_path="a.csv.gz") == ("csv", "gzip")
+    from fast_axolotl import streaming
+
+    names = ["RUST_AVAILABLE", "RustStreamingDataset", "is_available"]
+    names += ["create_rust_streaming_dataset", "streaming_dataset_reader"]
+    assert set(names) <= set(streaming.__all__)
+    for name in names:
+        assert getattr(streaming, name) is getattr(fast_axolotl, name)
+
+
 @pytest.mark.usefixtures("installed")
 def test_the_names_of_020_lead_to_our_functions():
     module = importlib.import_module("axolotl.utils.data.rust_streaming")

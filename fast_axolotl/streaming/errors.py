@@ -35,6 +35,10 @@ class TooLargeError(ReaderError):
     """A row or a batch is larger than the reader is willing to hold."""
 
 
+class UnknownFormatError(RuntimeError, ValueError):
+    """A format that there is not, or that neither the name nor the content of a file tells."""
+
+
 def check_installed(library: str, what: str) -> None:
     """Check that a library that `what` needs is there.
 

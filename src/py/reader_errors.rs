@@ -40,6 +40,10 @@ fn build(py: Python<'_>, error: &ReadError) -> PyResult<PyErr> {
             PyErr::from_value(exception)
         }
         Cause::Request(_) => PyValueError::new_err(message),
+        Cause::Format(_) => {
+            let kind = errors.getattr(intern!(py, "UnknownFormatError"))?;
+            PyErr::from_value(kind.call1((message,))?)
+        }
         Cause::Unsupported(_) => PyNotImplementedError::new_err(message),
         Cause::Internal(_) => PyRuntimeError::new_err(message),
         // Replaced by what the signal handler raised; only its absence is left to say.

@@ -35,6 +35,9 @@ pub enum Cause {
     /// What was asked for is wrong: an option, a column that is not there.
     #[error("{0}")]
     Request(String),
+    /// The format is unknown: `ValueError` and `RuntimeError` in Python.
+    #[error("{0}")]
+    Format(String),
     /// What was asked for is right and not built.
     #[error("{0}")]
     Unsupported(String),

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::compression::{self, Compression};
-use crate::error::{ReadError, Result};
+use crate::error::{Cause, ReadError, Result};
 use crate::source::Source;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,9 +65,11 @@ impl Kind {
     pub fn from_name(name: &str) -> Result<Kind> {
         let lower = name.to_ascii_lowercase();
         let plain = without_compression(&lower);
-        NAMES.iter().find(|(known, _)| *known == plain).map(|(_, kind)| *kind).ok_or_else(|| {
-            ReadError::request(format!("unknown format {name:?}; the formats are {}", names()))
-        })
+        NAMES
+            .iter()
+            .find(|(known, _)| *known == plain)
+            .map(|(_, kind)| *kind)
+            .ok_or_else(|| unknown(format!("unknown format {name:?}; the formats are {}", names())))
     }
 
     /// The format that a file's name announces.
@@ -97,6 +99,10 @@ fn names() -> String {
     names.join(", ")
 }
 
+fn unknown(message: String) -> ReadError {
+    ReadError::new(Cause::Format(message))
+}
+
 /// The format of a file: what its content says, else what its name says.
 pub fn detect(source: &Source) -> Result<Kind> {
     let named = Kind::from_path(source.path());
@@ -117,7 +123,7 @@ pub fn detect(source: &Source) -> Result<Kind> {
     match (by_content(&head), named) {
         (Some(kind), _) => Ok(kind),
         (None, Some(kind)) => Ok(kind),
-        (None, None) => Err(ReadError::request(format!(
+        (None, None) => Err(unknown(format!(
             "can't tell the format from the name or the content; say it with format=: {}",
             names()
         ))

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fast_axolotl
+from fast_axolotl import streaming
 
 pytestmark = pytest.mark.skipif(
     not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension"
@@ -166,6 +168,11 @@ def test_content_corrects_the_name(tmp_path: Path) -> None:
     assert fast_axolotl.open_dataset(unknown, format="jsonl").to_pydict() == TABLE.to_pydict()
     with pytest.raises(ValueError, match=r"unknown format .yaml."):
         fast_axolotl.open_dataset(unknown, format="yaml")
+    # As 0.2.0 had it; and it comes back from another process as what it is.
+    for kind in ("yaml", "auto"):
+        with pytest.raises(RuntimeError, match="format") as caught:
+            list(fast_axolotl.streaming_dataset_reader(unknown, kind))
+        assert type(pickle.loads(pickle.dumps(caught.value))) is streaming.UnknownFormatError
 
 
 def test_missing_and_unreadable(tmp_path: Path) -> None:
