@@ -281,3 +281,13 @@ def test_extension_types_are_what_they_are_made_of(impl: SimpleNamespace) -> Non
     ):
         assert impl.pad_sequences(lists) == [[0, 0], [1, 7]]
     assert impl.pad_sequences(pa.FixedSizeListArray.from_arrays(flags, 3)) == [[0, 1, 7]]
+
+
+def test_arrow_without_rows_may_be_without_offsets(impl: SimpleNamespace) -> None:
+    for kind in (pa.list_(pa.int64()), pa.large_list(pa.int64())):
+        none = pa.Array.from_buffers(kind, 0, [None, None], children=[pa.array([], pa.int64())])
+        chunks = pa.chunked_array([none, pa.array([[1], [2, 3]], kind), none])
+        assert impl.pad_sequences(none) == []
+        assert impl.pad_sequences(none, output="numpy").shape == (0, 0)
+        assert impl.pad_sequences(chunks) == [[1, 0], [2, 3]]
+        assert impl.pack_sequences(chunks, 4, 0, 9)["input_ids"] == [[1, 9, 0, 0], [2, 3, 9, 0]]

@@ -164,9 +164,22 @@ fn from_array(pair: &Bound<'_, PyAny>, wanted: Wanted) -> Option<Imported> {
     let data = unsafe {
         checked_array(array, &kind)?;
         let taken = FFI_ArrowArray::from_raw(array.cast());
-        from_ffi(taken, &*schema.cast::<FFI_ArrowSchema>()).ok()?
+        data_of(taken, &*schema.cast::<FFI_ArrowSchema>())?
     };
-    Some(Imported::Chunks(vec![data]))
+    Some(Imported::Chunks(data.into_iter().collect()))
+}
+
+/// The array in a whole struct; `Some(None)` where it has no rows, for then its buffers may be left out,
+/// which Arrow for Rust refuses.
+///
+/// # Safety
+/// The struct is whole, and is an array of this schema.
+unsafe fn data_of(array: FFI_ArrowArray, schema: &FFI_ArrowSchema) -> Option<Option<ArrayData>> {
+    if array.is_empty() {
+        return Some(None);
+    }
+    // SAFETY: as promised.
+    unsafe { from_ffi(array, schema) }.ok().map(Some)
 }
 
 fn from_stream(capsule: &Bound<'_, PyAny>, wanted: Wanted) -> Option<Imported> {
@@ -218,7 +231,7 @@ impl OpenStream {
                     return Some(chunks);
                 }
                 check(&array)?;
-                chunks.push(from_ffi(array, &self.schema).ok()?);
+                chunks.extend(data_of(array, &self.schema)?);
             }
         }
     }
