@@ -299,3 +299,46 @@ def test_workers_of_a_data_loader() -> None:
         assert process.exitcode == 0
     assert np.array_equal(found[0], WORKS[0]())
     assert found[1] == WORKS[1]()
+
+
+SUBINTERPRETER = """
+import sys
+try:
+    import _interpreters as interpreters
+    kind = ["legacy"]  # which may load any extension
+except ModuleNotFoundError:  # CPython 3.12 and older
+    import _xxsubinterpreters as interpreters
+    kind = []
+sub = interpreters.create(*kind)
+interpreters.run_string(sub, f"import sys; sys.path[:] = {sys.path!r}" + '''
+import fast_axolotl as f
+from fast_axolotl import _native
+assert not f.RUST_AVAILABLE
+assert "main interpreter" in _native.UNAVAILABLE or "subinterpreters" in _native.UNAVAILABLE
+with f.dispatch_mode("python"):
+    assert f.pad_sequences([[1], [2, 3]]) == [[1, 0], [2, 3]]
+assert len(f.parallel_hash_rows(["a"])[0]) == 64
+print("sub", flush=True)
+''')
+interpreters.destroy(sub)
+import fast_axolotl as f
+for mode in ("python", "rust", "verify"):
+    with f.dispatch_mode(mode):
+        assert f.pad_sequences([[1], [2, 3]]) == [[1, 0], [2, 3]]
+        try:
+            f.pad_sequences([[1, 2]], 1)
+        except ValueError as error:
+            assert "length 2" in str(error)
+counts = {side: found["calls"] for side, found in f.stats()["pad"].items()}
+assert counts["python"] >= 2 and counts["rust"] >= 2, counts
+print("main")
+"""
+
+
+def test_a_subinterpreter_has_the_originals_and_leaves_the_main_one_whole(
+    rust: SimpleNamespace,
+) -> None:
+    """What the extension keeps is kept for the process: it must not be of one that ends."""
+    del rust
+    run = python(SUBINTERPRETER)
+    assert (run.returncode, run.stdout) == (0, "sub\nmain\n"), run.stderr

@@ -31,6 +31,12 @@ pub fn context_value(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     }
 }
 
+/// Whether this is the interpreter that the process began with, and no subinterpreter.
+pub fn is_main(_py: Python<'_>) -> bool {
+    // SAFETY: the interpreter is attached, which `_py` proves; the pointers are only compared.
+    unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() }
+}
+
 /// Whether the garbage collector runs by itself.
 pub fn collector_is_on(_py: Python<'_>) -> bool {
     // SAFETY: the interpreter is attached, which `_py` proves.
