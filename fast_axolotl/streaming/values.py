@@ -10,13 +10,23 @@ if TYPE_CHECKING:
 Decode: TypeAlias = Callable[[Any], Any]
 
 
-def to_pydict(batch: "pa.RecordBatch") -> dict[str, list[Any]]:
+def to_pydict(batch: "pa.RecordBatch | pa.Table") -> dict[str, list[Any]]:
     """Return the values of pyarrow's `to_pydict`, JSON text (`datasets.Json`) parsed."""
-    columns: dict[str, list[Any]] = batch.to_pydict()
-    for field in batch.schema:
-        if (decode := _decoder(field)) is not None:
-            columns[field.name] = [_unless_none(decode, value) for value in columns[field.name]]
-    return columns
+    pairs = zip(batch.schema, batch.columns, strict=True)
+    return {field.name: _values(column, field) for field, column in pairs}
+
+
+def to_pylist(column: "pa.Array") -> list[Any]:
+    """Return the values of pyarrow's `to_pylist`, JSON text within them parsed."""
+    import pyarrow as pa
+
+    return _values(column, pa.field("", column.type))
+
+
+def _values(column: "pa.Array | pa.ChunkedArray", field: "pa.Field") -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    decode = _decoder(field)
+    return values if decode is None else [_unless_none(decode, value) for value in values]
 
 
 def _decoder(field: "pa.Field") -> Decode | None:

@@ -94,7 +94,11 @@ fn through_pyarrow<'py>(
     let (schema, array) = export_array(py, column, field)?;
     let kind = pyarrow.getattr(intern!(py, "Array"))?;
     let array = kind.call_method1(intern!(py, "_import_from_c_capsule"), (schema, array))?;
-    array.call_method0(intern!(py, "to_pylist"))
+    values_module(py)?.call_method1(intern!(py, "to_pylist"), (array,))
+}
+
+fn values_module(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    py.import(intern!(py, "fast_axolotl.streaming.values"))
 }
 
 /// The values that JSON text stands for, as `datasets` gives them.

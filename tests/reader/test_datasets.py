@@ -732,3 +732,30 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     )
     assert run.stdout.startswith(f"True {cache}"), run.stderr
     assert not list(cache.rglob("data.arrow"))
+
+
+MIXED = [{"k": 1}, "x", [1, {"y": 2}], None]
+
+
+@pytest.mark.parametrize("beside", ["2024-01-02T03:04:05", "plain"])
+@pytest.mark.parametrize("place", ["column", "member", "items", "messages"])
+def test_values_of_mixed_types_are_those_of_datasets(
+    tmp_path: Path, place: str, beside: str
+) -> None:
+    wrapped = {
+        "column": lambda value: value,
+        "member": lambda value: {"content": value, "at": beside},
+        "items": lambda value: {"content": [value, {"z": 1}], "at": beside},
+        "messages": lambda value: [{"content": value, "at": beside}],
+    }[place]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"a": wrapped(value)}) + "\n" for value in MIXED))
+    loaded = datasets.load_dataset(
+        "json", data_files=str(path), split="train", cache_dir=str(tmp_path / "theirs")
+    )
+    reader = fast_axolotl.open_dataset(path, batch_size=3)
+    dataset = reader.to_iterable_dataset()
+    assert dataset.features == loaded.features
+    assert list(dataset) == list(loaded) == list(reader.to_dataset(tmp_path / "ours"))
+    rows = [row for batch in fast_axolotl.streaming_dataset_reader(path) for row in batch["a"]]
+    assert rows == loaded["a"][:]
