@@ -24,9 +24,19 @@ def to_pylist(column: "pa.Array") -> list[Any]:
 
 
 def _values(column: "pa.Array | pa.ChunkedArray", field: "pa.Field") -> list[Any]:
-    values: list[Any] = column.to_pylist()
-    decode = _decoder(field)
+    values, decode = _objects(column), _decoder(field)
     return values if decode is None else [_unless_none(decode, value) for value in values]
+
+
+def _objects(column: "pa.Array | pa.ChunkedArray") -> list[Any]:
+    import pyarrow as pa
+
+    if isinstance(column.type, pa.ExtensionType) and column.null_count:
+        # Of arrays beside a null `datasets` makes floats, unless it is given them one by one.
+        rows = (column.slice(row, 1) for row in range(len(column)))
+        return [value for row in rows for value in row.to_pylist()]
+    found: list[Any] = column.to_pylist()
+    return found
 
 
 def _decoder(field: "pa.Field") -> Decode | None:

@@ -759,3 +759,27 @@ def test_values_of_mixed_types_are_those_of_datasets(
     assert list(dataset) == list(loaded) == list(reader.to_dataset(tmp_path / "ours"))
     rows = [row for batch in fast_axolotl.streaming_dataset_reader(path) for row in batch["a"]]
     assert rows == loaded["a"][:]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[[1, 2**53 + 1]], None, [[3, 4]]],
+        [[[[1, 2**53 + 1]]], None],
+        [[[[[1, 2**53 + 1]]]], None],
+        [[[[[[1, 2**53 + 1]]]]], None],
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"filters": [("n", ">=", 0)]}], ids=str)
+def test_arrays_beside_a_null_are_those_of_datasets(
+    tmp_path: Path, values: list[Any], options: dict[str, Any]
+) -> None:
+    shape = np.array(values[0]).shape
+    kind = getattr(datasets, f"Array{len(shape)}D")(shape, "int64")
+    features = datasets.Features({"a": kind, "n": datasets.Value("int64")})
+    rows = {"a": values, "n": list(range(len(values)))}
+    path = tmp_path / "a.parquet"
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(path)
+    expected = datasets.load_dataset("parquet", data_files=str(path), streaming=True)["train"]
+    found = fast_axolotl.open_dataset(path, **options).to_iterable_dataset()
+    assert repr([row["a"] for row in found]) == repr([row["a"] for row in expected])
