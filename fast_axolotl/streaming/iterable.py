@@ -19,7 +19,7 @@ from datasets.table import cast_table_to_features
 
 from .features import features_of
 from .reader import TYPED_BY_ROWS, Reader, Spec
-from .values import to_pydict
+from .values import dicts
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -47,7 +47,8 @@ class Rows:
     def __call__(self, shard: Shard, skip: int) -> Iterator[dict[str, list[Any]]]:
         """Return the rows of a shard without the first `skip`, as dicts of lists."""
         if self.cast is not None:
-            yield from map(to_pydict, self.tables(shard, skip, self.spec.batch_size))
+            tables = self.tables(shard, skip, self.spec.batch_size)
+            yield from dicts(tables, shard[0], shard[1] + skip)
             return
         path, start, stop = shard
         left = sys.maxsize if stop is None else stop - start - skip
@@ -337,7 +338,8 @@ class Tables(_BaseExamplesIterable):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[tuple[Any, dict[str, Any]]]:
         for key, table in self.ex_iterable:
-            yield key, {name: value for name, (value,) in to_pydict(table).items()}
+            for columns in dicts([table]):
+                yield key, {name: value for name, (value,) in columns.items()}
 
     @property
     def iter_arrow(self) -> Any:

@@ -324,10 +324,10 @@ class Reader:
 
     def _dicts(self, skip: int, *, strictly: bool) -> Iterator[dict[str, list[Any]]]:
         if self._spec.filters is not None:
-            from .values import to_pydict
+            from .values import dicts
 
-            for batch in self.batches(skip, strictly=strictly):
-                yield to_pydict(batch)
+            file = self.files[0] if len(self.files) == 1 else None
+            yield from dicts(self.batches(skip, strictly=strictly), file)
             return
         batches = self._start(for_objects=True)
         try:

@@ -103,7 +103,7 @@ fn values_module(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
 
 /// The values that JSON text stands for, as `datasets` gives them.
 fn json_list<'py>(py: Python<'py>, column: &dyn Array) -> PyResult<Bound<'py, PyAny>> {
-    let loads = py.import(intern!(py, "json"))?.getattr(intern!(py, "loads"))?;
+    let loads = values_module(py)?.getattr(intern!(py, "loads"))?;
     let text = Field::new("", column.data_type().clone(), true);
     let values = to_list(py, column, &text)?;
     let mut parsed = NewList::hidden(py, column.len())?;

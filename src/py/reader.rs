@@ -349,11 +349,20 @@ struct State {
     /// The value that Python has no object for, behind the rows that were given.
     unconverted: Option<PyErr>,
     rows: u64,
+    /// Rows left out.
+    skipped: u64,
 }
 
 impl State {
     fn new(reader: Reader) -> Self {
-        State { reader: Some(reader), is_closed: false, error: None, unconverted: None, rows: 0 }
+        State {
+            reader: Some(reader),
+            is_closed: false,
+            error: None,
+            unconverted: None,
+            rows: 0,
+            skipped: 0,
+        }
     }
 
     fn close(&mut self) {
@@ -361,10 +370,10 @@ impl State {
     }
 
     fn skip(&mut self, rows: u64) -> reader::error::Result<u64> {
-        match &mut self.reader {
-            Some(reader) => contained(|| reader.skip(rows)),
-            None => Ok(0),
-        }
+        let Some(reader) = &mut self.reader else { return Ok(0) };
+        let skipped = contained(|| reader.skip(rows))?;
+        self.skipped += skipped;
+        Ok(skipped)
     }
 
     fn advance(&mut self) -> reader::error::Result<Option<RecordBatch>> {
@@ -447,23 +456,29 @@ impl Batches {
             Err(error) => error,
         };
         let Some((row, name, error)) = unconverted(py, &batch, &error) else { return Err(error) };
-        let error = py.detach(|| {
+        let message = error.value(py).to_string();
+        let placed = py.detach(|| {
             self.pass.with(|state| {
-                let place = state.rows - (batch.num_rows() - row) as u64;
-                let message = format!("row {place}, column {name:?}: {error}");
-                let error = PyOverflowError::new_err(message);
+                let place = state.skipped + state.rows - (batch.num_rows() - row) as u64;
+                let error = ReadError::schema(message).in_column(&name);
+                let file = state.reader.as_ref().and_then(|reader| reader.place_of(place));
+                let error = match file {
+                    Some((file, row)) => error.at_row(row).in_file(file.path()),
+                    None => error.at_row(place),
+                };
                 state.reader = None;
-                if row == 0 {
-                    return Some(error);
-                }
-                state.unconverted = Some(error);
-                None
+                error
             })
         })?;
-        match error {
-            Some(error) => Err(error),
-            None => to_dict(py, &batch.slice(0, row)).map(Some),
+        let error = match error.is_instance_of::<PyOverflowError>(py) {
+            true => PyOverflowError::new_err(placed.to_string()),
+            false => exception(py, &placed),
+        };
+        if row == 0 {
+            return Err(error);
         }
+        py.detach(|| self.pass.with(|state| state.unconverted = Some(error)))?;
+        to_dict(py, &batch.slice(0, row)).map(Some)
     }
 
     /// Leave out up to `rows` rows; returns how many there were.
@@ -621,12 +636,13 @@ fn to_dict<'py>(py: Python<'py>, batch: &RecordBatch) -> PyResult<Bound<'py, PyD
     Ok(dict)
 }
 
-/// The row, the column and the reason, where Python has no object for a value: a date of the year 10,000.
+/// The row, the column and the reason, where Python has no object for a value: a date of the year 10,000,
+/// or text that is said to be JSON and is not.
 fn unconverted(
     py: Python<'_>,
     batch: &RecordBatch,
     error: &PyErr,
-) -> Option<(usize, String, String)> {
+) -> Option<(usize, String, PyErr)> {
     if !error.is_instance_of::<PyOverflowError>(py) && !error.is_instance_of::<PyValueError>(py) {
         return None;
     }
@@ -635,7 +651,7 @@ fn unconverted(
         let schema = slice.schema();
         slice.columns().iter().zip(schema.fields()).find_map(|(column, field)| {
             let error = arrow_values::to_list(py, &**column, field).err()?;
-            Some((row, field.name().clone(), error.value(py).to_string()))
+            Some((row, field.name().clone(), error))
         })
     })
 }

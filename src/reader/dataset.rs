@@ -112,6 +112,8 @@ impl Dataset {
             short_files: None,
             done: false,
             error: None,
+            rows: 0,
+            starts: Vec::new(),
         })
     }
 }
@@ -138,11 +140,32 @@ pub struct Reader {
     joins: Joins,
     done: bool,
     error: Option<ReadError>,
+    /// Rows taken from files, or left out there.
+    rows: u64,
+    /// The numbers of files, and of these rows the first of each.
+    starts: Vec<(usize, u64)>,
 }
 
 impl Reader {
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The file that a row is of, counted from the first of all that were given or left out, and its number
+    /// there.
+    pub fn place_of(&self, row: u64) -> Option<(&Source, u64)> {
+        let behind = self.starts.partition_point(|&(_, start)| start <= row);
+        let (file, start) = *self.starts.get(behind.checked_sub(1)?)?;
+        Some((self.dataset.files.get(file)?, row - start))
+    }
+
+    /// Counts rows of the file that is read.
+    fn count(&mut self, rows: u64) {
+        let file = self.file.saturating_sub(1);
+        if rows > 0 && self.starts.last().is_none_or(|&(last, _)| last != file) {
+            self.starts.push((file, self.rows));
+        }
+        self.rows += rows;
     }
 
     /// The next batch: of `batch_size` rows, the last one and one before an error may have fewer.
@@ -156,7 +179,10 @@ impl Reader {
                 break;
             }
             match self.next_of_source() {
-                Ok(Some(batch)) => self.chunks.push(batch),
+                Ok(Some(batch)) => {
+                    self.count(batch.num_rows() as u64);
+                    self.chunks.push(batch);
+                }
                 Ok(None) => self.close(),
                 Err(error) => {
                     self.close();
@@ -187,7 +213,9 @@ impl Reader {
             let Some(source) = &mut self.source else { break };
             let skipped = source.skip(left)?;
             left -= skipped.rows;
+            self.count(skipped.rows);
             if let Some(rest) = skipped.rest {
+                self.count(rest.num_rows() as u64);
                 self.chunks.push(rest);
             } else if left > 0 {
                 self.source = None;

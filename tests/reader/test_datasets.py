@@ -734,7 +734,7 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     assert not list(cache.rglob("data.arrow"))
 
 
-MIXED = [{"k": 1}, "x", [1, {"y": 2}], None]
+MIXED = [{"k": 1}, "x", [1, {"y": 2}], "-", "1.", "01", "NaN", "-Infinity", '{"k": 1,}', None]
 
 
 @pytest.mark.parametrize("beside", ["2024-01-02T03:04:05", "plain"])

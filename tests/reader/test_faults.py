@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fast_axolotl
-from fast_axolotl.streaming import DamagedFileError, ReaderError, TooLargeError
+from fast_axolotl.streaming import DamagedFileError, ReaderError, SchemaError, TooLargeError
 
 pytestmark = pytest.mark.skipif(
     not fast_axolotl.RUST_AVAILABLE, reason="the reader needs the extension"
@@ -66,10 +66,10 @@ def members(path: Path, head: bytes, megabytes: int) -> Path:
     return path
 
 
-def drain(batches: Iterable[Any], into: list[Any]) -> None:
+def drain(batches: Iterable[Any], into: list[Any], column: str = "a") -> None:
     """Add the rows to a list, which has those before an error."""
     for batch in batches:
-        into += batch["a"] if isinstance(batch, dict) else batch.to_pylist()
+        into += batch[column] if isinstance(batch, dict) else batch.to_pylist()
 
 
 HEADS = {
@@ -377,6 +377,26 @@ def test_a_value_that_python_has_no_object_for(tmp_path: Path) -> None:
     with pytest.raises(OverflowError, match="row 3, column"):
         drain(fast_axolotl.open_dataset(path, batch_size=4).dicts(), rows)
     assert rows == [0, 1, 2]
+
+
+@pytest.mark.parametrize("skip", [0, 3, 5, 6])
+def test_text_that_is_no_json_is_named(tmp_path: Path, skip: int) -> None:
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for path, text in zip(paths, ["[]", "[1"], strict=True):
+        texts = pa.ExtensionArray.from_storage(pa.json_(), pa.array(["{}", "1", text, "2"]))
+        pq.write_table(pa.table({"n": range(4), "a": texts}), path)
+    reader = fast_axolotl.open_dataset(paths, batch_size=5)
+    rows: list[int] = []
+    with pytest.raises(SchemaError, match=r'b\.parquet: row 2, column "a": .*no JSON') as caught:
+        drain(reader.dicts(skip), rows, "n")
+    assert rows == [0, 1, 2, 3, 0, 1][skip:]
+    assert (caught.value.file, caught.value.row, caught.value.column) == (paths[1], 2, "a")
+    rows = []
+    chosen = fast_axolotl.open_dataset(paths[1], filters=[("n", ">", 0)])
+    with pytest.raises(SchemaError, match=r'b\.parquet: column "a": .*no JSON') as caught:
+        drain(chosen.dicts(), rows, "n")
+    assert rows == [1]
+    assert (caught.value.file, caught.value.row, caught.value.column) == (paths[1], None, "a")
 
 
 @pytest.mark.parametrize("name", ["a.json.gz", "a.jsonl.gz", "a.csv.gz", "a.txt.gz"])
