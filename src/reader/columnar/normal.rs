@@ -5,7 +5,14 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-const EXTENSION: [&str; 2] = ["ARROW:extension:name", "ARROW:extension:metadata"];
+pub const JSON: &str = "arrow.json";
+pub const EXTENSION: [&str; 2] = ["ARROW:extension:name", "ARROW:extension:metadata"];
+
+/// The metadata of a field of JSON texts, which `datasets` has as `Json()`.
+pub fn json() -> HashMap<String, String> {
+    let [name, metadata] = EXTENSION.map(str::to_owned);
+    HashMap::from([(name, JSON.to_owned()), (metadata, String::new())])
+}
 
 /// The schema that `datasets` would give what has `schema`. The metadata `huggingface` stays.
 pub fn schema(schema: &Schema) -> SchemaRef {

@@ -7,9 +7,10 @@ use arrow_schema::{DataType, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::basic::Type as Physical;
+use parquet::basic::{ConvertedType, LogicalType, Type as Physical};
 use parquet::errors::Result;
 use parquet::file::metadata::ParquetMetaData;
+use parquet::schema::types::ColumnDescPtr;
 
 use crate::columnar::normal;
 
@@ -63,7 +64,8 @@ fn readable_field(field: &FieldRef, leaves: &mut dyn Iterator<Item = Physical>) 
 /// The schema that pyarrow reads from a file whose columns are decoded to `stored`.
 pub fn schema(stored: &Schema, metadata: &ParquetMetaData) -> SchemaRef {
     let written = written_schema(metadata);
-    let fields = read_fields(stored.fields(), written.as_ref().map(Schema::fields));
+    let mut leaves = metadata.file_metadata().schema_descr().columns().iter().map(is_json);
+    let fields = read_fields(stored.fields(), written.as_ref().map(Schema::fields), &mut leaves);
     normal::schema(&Schema::new_with_metadata(fields, stored.metadata().clone()))
 }
 
@@ -75,37 +77,68 @@ fn written_schema(metadata: &ParquetMetaData) -> Option<Schema> {
     try_schema_from_ipc_buffer(&decoded).ok()
 }
 
-fn read_fields(stored: &Fields, written: Option<&Fields>) -> Fields {
+fn is_json(leaf: &ColumnDescPtr) -> bool {
+    leaf.logical_type_ref() == Some(&LogicalType::Json)
+        || leaf.converted_type() == ConvertedType::JSON
+}
+
+/// `leaves`: whether the leaves from here on are JSON.
+fn read_fields(
+    stored: &Fields,
+    written: Option<&Fields>,
+    leaves: &mut dyn Iterator<Item = bool>,
+) -> Fields {
     let written = written.filter(|written| written.len() == stored.len());
-    let read = stored
-        .iter()
-        .enumerate()
-        .map(|(index, field)| read_field(field, written.and_then(|written| written.get(index))));
+    let read = stored.iter().enumerate().map(|(index, field)| {
+        read_field(field, written.and_then(|written| written.get(index)), leaves)
+    });
     read.collect()
 }
 
-fn read_field(stored: &FieldRef, written: Option<&FieldRef>) -> FieldRef {
-    let kind = read(stored.data_type(), written.map(|field| field.data_type()));
-    Arc::new(stored.as_ref().clone().with_data_type(kind))
+fn read_field(
+    stored: &FieldRef,
+    written: Option<&FieldRef>,
+    leaves: &mut dyn Iterator<Item = bool>,
+) -> FieldRef {
+    use DataType::{FixedSizeList, LargeList, LargeListView, List, ListView, Map, Struct};
+    let written = written.map(|field| field.data_type());
+    let mut inner = |item: &FieldRef| match written {
+        Some(
+            List(written)
+            | LargeList(written)
+            | ListView(written)
+            | LargeListView(written)
+            | FixedSizeList(written, _)
+            | Map(written, _),
+        ) => read_field(item, Some(written), leaves),
+        _ => read_field(item, None, leaves),
+    };
+    let field = stored.as_ref().clone();
+    let kind = match stored.data_type() {
+        List(item) => List(inner(item)),
+        LargeList(item) => LargeList(inner(item)),
+        ListView(item) => ListView(inner(item)),
+        LargeListView(item) => LargeListView(inner(item)),
+        FixedSizeList(item, length) => FixedSizeList(inner(item), *length),
+        Map(entries, sorted) => Map(inner(entries), *sorted),
+        Struct(fields) => match written {
+            Some(Struct(written)) => Struct(read_fields(fields, Some(written), leaves)),
+            _ => Struct(read_fields(fields, None, leaves)),
+        },
+        // Whichever type of text the writer had.
+        _ if leaves.next() == Some(true) => {
+            let mut metadata = field.metadata().clone();
+            metadata.extend(normal::json());
+            return Arc::new(field.with_data_type(DataType::Utf8).with_metadata(metadata));
+        }
+        leaf => read(leaf, written),
+    };
+    Arc::new(field.with_data_type(kind))
 }
 
 fn read(stored: &DataType, written: Option<&DataType>) -> DataType {
-    use DataType::{
-        Binary, Date32, Date64, Dictionary, FixedSizeList, LargeBinary, LargeList, LargeUtf8, List,
-        Struct, Timestamp, Utf8,
-    };
-    let items = |item| match written {
-        Some(List(written) | LargeList(written) | FixedSizeList(written, _)) => {
-            read_field(item, Some(written))
-        }
-        _ => read_field(item, None),
-    };
+    use DataType::{Binary, Date32, Date64, Dictionary, LargeBinary, LargeUtf8, Timestamp, Utf8};
     match (stored, written) {
-        (List(item), _) => List(items(item)),
-        (LargeList(item), _) => LargeList(items(item)),
-        (FixedSizeList(item, length), _) => FixedSizeList(items(item), *length),
-        (Struct(fields), Some(Struct(written))) => Struct(read_fields(fields, Some(written))),
-        (Struct(fields), _) => Struct(read_fields(fields, None)),
         // Parquet has no other date.
         (Date64, _) => Date32,
         // Dictionaries are of plain values.

@@ -9,6 +9,7 @@ use super::cursor::{Cursor, Number, Text, whole_int64};
 use super::fault::{Fault, FaultCause, MAX_DEPTH, Parsed};
 use super::split::Layout;
 use super::timestamp;
+use crate::columnar::normal;
 
 /// All that was seen at one place: under one key, or in the lists under it.
 ///
@@ -394,19 +395,13 @@ fn is_huge(text: &[u8]) -> bool {
     is_int(text) && str::from_utf8(text).is_ok_and(|text| text.parse::<u64>().is_err())
 }
 
-const EXTENSION_NAME: &str = "ARROW:extension:name";
-const JSON_EXTENSION: &str = "arrow.json";
-
 /// A field of JSON texts, which `datasets` has as `Json()`.
 pub fn json_field(name: &str) -> Field {
-    Field::new(name, DataType::Utf8, true).with_metadata(HashMap::from([
-        (EXTENSION_NAME.to_owned(), JSON_EXTENSION.to_owned()),
-        ("ARROW:extension:metadata".to_owned(), String::new()),
-    ]))
+    Field::new(name, DataType::Utf8, true).with_metadata(normal::json())
 }
 
 pub fn is_json_field(field: &Field) -> bool {
-    field.metadata().get(EXTENSION_NAME).is_some_and(|name| name == JSON_EXTENSION)
+    field.metadata().get(normal::EXTENSION[0]).is_some_and(|name| name == normal::JSON)
 }
 
 /// What stands where a row should.
