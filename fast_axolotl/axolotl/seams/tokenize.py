@@ -39,9 +39,9 @@ _METHODS = (
     "set_truncation_and_padding",
 )
 _THEIR_MODULES = "transformers.tokenization_utils"
-#: Characters that take some 100 us, of which the twin saves a quarter, and takes 5 itself; what
-#: so many texts have that are shorter.
-_WORTH_A_TWIN, _FEW = 400, 20
+#: Characters that take some 100 us, of which the twin saves a quarter, and takes 5 itself; and how
+#: many a text has to have, for it saves nothing of what a text by itself takes.
+_WORTH_A_TWIN, _OF_A_TEXT = 400, 4
 #: Characters that take some 4 ms, a hundred times what it takes to start a thread.
 _WORTH_A_THREAD = 1 << 14
 #: Of texts that differ in length, so that no thread waits long for the last one.
@@ -77,10 +77,8 @@ def described(texts: Any, columns: int) -> Call:
 
 def _is_short(texts: list[Any]) -> bool:
     """Return whether a tokenizer is done with texts before there is a twin of it."""
-    if len(texts) > _FEW:
-        return False
     try:
-        return sum(map(len, texts)) < _WORTH_A_TWIN
+        return sum(map(len, texts)) < max(_WORTH_A_TWIN, _OF_A_TEXT * len(texts))
     except TypeError:  # no texts: it says so
         return True
 
@@ -155,7 +153,7 @@ def _threads(backend: Any, texts: list[Any]) -> int:
     """Return how many threads are to encode texts."""
     if os.environ.get("TOKENIZERS_PARALLELISM", "on").lower() not in _OFF:
         return 1  # it has its own
-    if not all(type(text) is str for text in texts):
+    if set(map(type, texts)) != {str}:
         return 1
     worth = sum(map(len, texts)) // _WORTH_A_THREAD
     if worth < 2 or not _core.threads_free() or _is_worker() or not _has_own_parts(backend):
