@@ -26,7 +26,7 @@ def is_before(package: str, *version: int) -> bool:
 #: Up to 0.18, Axolotl drops no row that has no trainable token.
 DROPS_MASKED = not is_before("axolotl", 0, 19)
 #: Seams that the installed packages are too old for.
-TOO_OLD = {"torch_rows"} if is_before("datasets", 4, 8) else set()
+TOO_OLD = {"load_local_file", "torch_rows"} if is_before("datasets", 4, 8) else set()
 
 
 def original_of(seam: Seam) -> Callable[..., Any]:
