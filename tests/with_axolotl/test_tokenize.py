@@ -108,6 +108,7 @@ def share_out(patch: pytest.MonkeyPatch) -> None:
     """Let three threads encode every batch that may have more than one, however short it is."""
     patch.setenv("TOKENIZERS_PARALLELISM", "false")
     patch.setattr(tokenize, "_WORTH_A_TWIN", 0)
+    patch.setattr(tokenize, "_OF_A_TEXT", 0)
     patch.setattr(tokenize, "_WORTH_A_THREAD", 1)
     patch.setattr(tokenize, "thread_budget", lambda: 3)
     patch.setattr(tokenize, "_core", FreeThreads)

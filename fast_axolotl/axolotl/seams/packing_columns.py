@@ -93,8 +93,7 @@ def _build(original: Implementation) -> Implementation:
     _names.remember(namespace, "add_position_ids")
 
     def process_datasets_for_packing(cfg: Any, train_dataset: Any, eval_dataset: Any) -> Any:
-        lengths = row_lengths(train_dataset._data.column("input_ids"))
-        if not drops and not in_order(train_dataset, lengths).all():
+        if not drops and _has_empty(train_dataset):
             # Rows without a token stay, and a batch of nothing else has positions of no type.
             return original(cfg, train_dataset, eval_dataset)
         log = namespace["LOG"]
@@ -185,6 +184,10 @@ def _takes(cfg: Any, train_dataset: Any, eval_dataset: Any) -> bool:
         and _has_no_null(train_dataset._data.column("labels"))
         and _has_no_positions(train_dataset)
     )
+
+
+def _has_empty(dataset: Any) -> bool:
+    return not in_order(dataset, row_lengths(dataset._data.column("input_ids"))).all()
 
 
 def _has_no_positions(dataset: Any) -> bool:
