@@ -42,21 +42,50 @@ def verify(entry: "_Entry", args: Arguments, kwargs: Keywords) -> Any:
     wanted, error = _outcome(entry, PYTHON, args, kwargs)
     for side, own, found, other in answers:
         where = f"{function.operation}: {function.name}: "
-        if not _same_error(error, other):
-            raise VerificationError(
-                f"{where}{side} {_ended(found, other)}, python {_ended(wanted, error)}"
-            )
-        difference = first_difference(found, wanted) if error is None else None
-        what = "the result"
-        if difference is None and function.apart is not None:
+        check_alike(where, (found, other), (wanted, error), side)
+        if function.apart is not None:
             what = "the arguments after the call"
-            difference = first_difference(own, (args, kwargs))
-        if difference is not None:
-            place, got, expected = difference
-            raise VerificationError(f"{where}{place or what}: {side} {got}, python {expected}")
+            check_equal(where, own, (args, kwargs), side, what)
     if error is not None:
         raise error
     return wanted
+
+
+def check_alike(where: str, found: "Outcome", wanted: "Outcome", side: str = RUST) -> None:
+    """Check that a side ended as the original did.
+
+    Raises:
+        VerificationError: it did not; the message begins with `where`.
+    """
+    if not _same_error(wanted[1], found[1]):
+        raise VerificationError(f"{where}{side} {_ended(*found)}, python {_ended(*wanted)}")
+    if wanted[1] is None:
+        check_equal(where, found[0], wanted[0], side)
+
+
+def check_equal(
+    where: str, found: Any, wanted: Any, side: str = RUST, what: str = "the result"
+) -> None:
+    """Check that a value of a side is the original's.
+
+    Raises:
+        VerificationError: it is another; the message begins with `where`, and `what` is the value.
+    """
+    difference = first_difference(found, wanted)
+    if difference is not None:
+        place, got, expected = difference
+        raise VerificationError(f"{where}{place or what}: {side} {got}, python {expected}")
+
+
+def outcome(call: Callable[..., Any], *args: Any, **kwargs: Any) -> "Outcome":
+    """Return what a call returns, and what it raises: one of them is None."""
+    try:
+        return call(*args, **kwargs), None
+    except Exception as error:
+        return None, error
+
+
+Outcome = tuple[Any, Exception | None]
 
 
 def _same_error(left: Exception | None, right: Exception | None) -> bool:
@@ -80,12 +109,9 @@ def _original(entry: "_Entry") -> Callable[..., Any]:
 def _outcome(
     entry: "_Entry", side: str, args: Arguments, kwargs: Keywords
 ) -> tuple[Any, Exception | None]:
-    try:
-        if side == PYTHON and entry.index is None:
-            return _original(entry)(*args, **kwargs), None
-        return calls.run(entry, side, args, kwargs), None
-    except Exception as error:
-        return None, error
+    if side == PYTHON and entry.index is None:
+        return outcome(_original(entry), *args, **kwargs)
+    return outcome(calls.run, entry, side, args, kwargs)
 
 
 def _ended(value: Any, error: Exception | None) -> str:

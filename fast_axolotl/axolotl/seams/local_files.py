@@ -195,29 +195,16 @@ def _verify(
     """Let each side read the file into a cache of its own, and compare the datasets."""
     from tempfile import TemporaryDirectory
 
-    from fast_axolotl.dispatch.verify import VerificationError, first_difference
+    from fast_axolotl.dispatch.verify import check_alike, outcome
 
-    where = "load: load_local_file: "
     config, options = _arguments(args, kwargs)
     # What stock leaves in its cache must not be read by ours, nor the other way round.
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        wanted, error = _outcome(original, config, {**options, "cache_dir": f"{folder}/python"})
-        found, other = _outcome(ours, config, {**options, "cache_dir": f"{folder}/rust"})
-        if (type(error), str(error)) != (type(other), str(other)):
-            raise VerificationError(f"{where}rust ended with {other!r}, python with {error!r}")
-        difference = first_difference(found, wanted) if error is None else None
+        wanted = outcome(original, config, {**options, "cache_dir": f"{folder}/python"})
+        found = outcome(ours, config, {**options, "cache_dir": f"{folder}/rust"})
+        check_alike("load: load_local_file: ", found, wanted)
         del found, wanted
-    if difference is not None:
-        place, got, expected = difference
-        raise VerificationError(f"{where}{place or 'the result'}: rust {got}, python {expected}")
     return original(*args, **kwargs)
-
-
-def _outcome(side: Implementation, *args: Any) -> tuple[Any, Exception | None]:
-    try:
-        return side(*args), None
-    except Exception as error:
-        return None, error
 
 
 #: The builders whose work is done here, by version of `datasets`.
