@@ -169,24 +169,17 @@ def _verify(
     original: Implementation, ours: Implementation, args: Arguments, kwargs: Keywords
 ) -> Any:
     """Run both on copies of the sampler that share what it draws, once; keep stock's."""
-    from fast_axolotl.dispatch.verify import VerificationError, first_difference
+    from fast_axolotl.dispatch.verify import check_alike, check_equal
 
+    where = "multipack: generate_batches: "
     sampler = args[0] if args else kwargs["self"]
     if sampler._batches is not None:
         return original(*args, **kwargs)
     indices = [idx for idx in sampler.sampler]  # noqa: C416
-    stock, wanted, raised = _run_on_a_twin(original, args, kwargs, indices)
-    state, found, other = _run_on_a_twin(ours, args, kwargs, indices)
-    if type(raised) is not type(other) or str(raised) != str(other):
-        raise VerificationError(
-            f"multipack: generate_batches: rust raised {other!r}, python {raised!r}"
-        )
-    difference = first_difference(found, wanted) or first_difference(state, stock)
-    if difference is not None:
-        place, got, expected = difference
-        raise VerificationError(
-            f"multipack: generate_batches: {place or 'the result'}: rust {got}, python {expected}"
-        )
+    stock, (wanted, raised) = _run_on_a_twin(original, args, kwargs, indices)
+    state, found = _run_on_a_twin(ours, args, kwargs, indices)
+    check_alike(where, found, (wanted, raised))
+    check_equal(where, state, stock)
     for name, value in stock.items():
         setattr(sampler, name, value)
     if raised is not None:
@@ -196,18 +189,16 @@ def _verify(
 
 def _run_on_a_twin(
     side: Implementation, args: Arguments, kwargs: Keywords, indices: list[Any]
-) -> tuple[dict[str, Any], Any, Exception | None]:
-    """Call one side on a copy that draws `indices`: its state after that, result and error."""
+) -> tuple[dict[str, Any], tuple[Any, Exception | None]]:
+    """Call one side on a copy that draws `indices`: its state after that, and how it ended."""
     from copy import copy
+
+    from fast_axolotl.dispatch.verify import outcome
 
     twin = copy(args[0] if args else kwargs["self"])
     twin.sampler = indices
-    result, raised = None, None
-    try:
-        result = side(twin, *args[1:], **{k: v for k, v in kwargs.items() if k != "self"})
-    except Exception as error:
-        raised = error
-    return {name: value for name, value in vars(twin).items() if name != "sampler"}, result, raised
+    ended = outcome(side, twin, *args[1:], **{k: v for k, v in kwargs.items() if k != "self"})
+    return {name: value for name, value in vars(twin).items() if name != "sampler"}, ended
 
 
 SEAMS: tuple[Seam, ...] = (
