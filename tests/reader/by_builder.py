@@ -21,8 +21,8 @@ from datasets.table import table_cast
 import fast_axolotl
 from fast_axolotl.streaming import ReaderError
 
-#: The last one for CPython 3.10: columns of text, floats and empty columns are others there.
-PANDAS_2 = int(pandas.__version__.split(".")[0]) < 3
+#: Before 3.1 doubles are others; with 2, the last one for CPython 3.10, types of columns are, too.
+OLDER_PANDAS = tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1)
 
 
 def theirs(builder: str, path: Path, **options: Any) -> pa.Table:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 import fast_axolotl
 from fast_axolotl.streaming import DamagedFileError, ReaderError, SchemaError
 
-from .by_builder import PANDAS_2, before_error, same, theirs, unknown_compressions
+from .by_builder import OLDER_PANDAS, before_error, same, theirs, unknown_compressions
 
 pytestmark = pytest.mark.skipif(
-    PANDAS_2, reason="the types are those of pandas 3, which CPython 3.10 can't have"
+    OLDER_PANDAS, reason="the rows are those of pandas 3.1, which CPython 3.10 can't have"
 )
 
 

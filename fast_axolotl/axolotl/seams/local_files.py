@@ -22,6 +22,9 @@ FORMATS = {"json": "json", "csv": "csv", "parquet": "parquet", "text": "text", "
 #: What our reader decompresses, as `datasets` names it.
 DECOMPRESSED = ("gzip", "xz", "zstd")
 
+#: The version of pandas whose rows our reader gives for CSV: 2 has other types, 3.0 other doubles.
+PANDAS = (3, 1)
+
 #: Bytes that tell whether a JSON file is an array.
 _HEAD = 1 << 16
 
@@ -58,6 +61,17 @@ def _is_plain_file(dataset_config: Any, load_dataset_kwargs: dict[str, Any]) -> 
         and not load_dataset_kwargs.get("trust_remote_code")
         and load_dataset_kwargs.get("name") is None
     )
+
+
+def _is_read_alike(dataset_config: Any, load_dataset_kwargs: dict[str, Any]) -> bool:
+    """Return whether `datasets` reads a file of this kind as it did when the two were compared."""
+    import pandas
+    from axolotl.utils.data import shared
+
+    del load_dataset_kwargs
+    if shared.get_dataset_type(dataset_config) != "csv":
+        return True
+    return pandas.__version__.split(".")[:2] == [str(part) for part in PANDAS]
 
 
 def _may_be_wanted(_args: Arguments, _kwargs: Keywords) -> bool:
@@ -247,6 +261,7 @@ SEAMS: tuple[Seam, ...] = (
         conditions=(
             Condition(_may_be_wanted, "dataset_use_rust_streaming does not engage"),
             taking(_is_plain_file, "it is no single local file of a format of ours"),
+            taking(_is_read_alike, "this version of pandas reads CSV in a way of its own"),
             Condition(_is_wanted, "dataset_use_rust_streaming does not engage for it"),
             Condition(_size_is_dropped, "the size of the file would be in the prepared folder"),
         ),
