@@ -303,13 +303,13 @@ def test_workers_of_a_data_loader() -> None:
 
 SUBINTERPRETER = """
 import sys
+# Of the kind that may load any extension: in others, hashlib alone ends CPython 3.12 with an abort.
 try:
     import _interpreters as interpreters
-    kind = ["legacy"]  # which may load any extension
+    sub = interpreters.create("legacy")
 except ModuleNotFoundError:  # CPython 3.12 and older
     import _xxsubinterpreters as interpreters
-    kind = []
-sub = interpreters.create(*kind)
+    sub = interpreters.create(isolated=False)
 interpreters.run_string(sub, f"import sys; sys.path[:] = {sys.path!r}" + '''
 import fast_axolotl as f
 from fast_axolotl import _native

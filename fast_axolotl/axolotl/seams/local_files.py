@@ -71,7 +71,7 @@ def _is_read_alike(dataset_config: Any, load_dataset_kwargs: dict[str, Any]) -> 
     del load_dataset_kwargs
     if shared.get_dataset_type(dataset_config) != "csv":
         return True
-    return pandas.__version__.split(".")[:2] == [str(part) for part in PANDAS]
+    return str(pandas.__version__).split(".")[:2] == [str(part) for part in PANDAS]
 
 
 def _may_be_wanted(_args: Arguments, _kwargs: Keywords) -> bool:
