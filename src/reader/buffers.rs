@@ -16,14 +16,23 @@ struct Free {
     is_closed: bool,
 }
 
+impl Free {
+    /// Whether one more of this length may wait.
+    fn has_room(&self, length: usize) -> bool {
+        let waiting: usize = self.buffers.iter().map(Vec::len).sum();
+        waiting + length <= MOST_WAITING
+    }
+}
+
 /// Shorter ones need not be kept: the system has so much at hand.
 pub const LEAST_BYTES: usize = 64 << 10;
 
 /// One that a huge page or row has grown is not kept for the small ones after it.
 pub const MOST_BYTES: usize = 4 << 20;
 
-/// What waits is memory that nobody else can have: not many more than a batch has long columns.
-const MOST: usize = 6;
+/// Bytes that wait, which nobody else can have: a few batches' long columns. They come back in bursts, and
+/// are asked for in bursts: with room for one batch, half of all columns would be fresh memory.
+const MOST_WAITING: usize = 16 << 20;
 
 impl Buffers {
     /// A buffer of some length, with something in it; an empty one where there is none.
@@ -35,6 +44,7 @@ impl Buffers {
     /// longer columns. Where there is none and no room for one more, the shortest of all has to go.
     fn take_fitting(&self, length: usize) -> Option<Vec<u8>> {
         let mut free = self.0.try_lock().ok()?;
+        let has_room = free.has_room(length);
         let lengths = free.buffers.iter().map(Vec::len).enumerate();
         let fits =
             |(_, free): &(usize, usize)| (length..2 * length.max(LEAST_BYTES)).contains(free);
@@ -42,9 +52,11 @@ impl Buffers {
         match lengths.clone().filter(fits).min_by_key(shortest) {
             Some((found, _)) => Some(free.buffers.swap_remove(found)),
             None => {
-                let is_full = free.buffers.len() == MOST;
-                let (gone, _) = lengths.filter(|_| is_full).min_by_key(shortest)?;
-                free.buffers.swap_remove(gone);
+                let (gone, _) = lengths.filter(|_| !has_room).min_by_key(shortest)?;
+                let gone = free.buffers.swap_remove(gone);
+                // The system takes its time with it: nobody else should find the lock held meanwhile.
+                drop(free);
+                drop(gone);
                 None
             }
         }
@@ -53,7 +65,7 @@ impl Buffers {
     pub fn give(&self, buffer: Vec<u8>) {
         if !buffer.is_empty()
             && let Ok(mut free) = self.0.try_lock()
-            && free.buffers.len() < MOST
+            && free.has_room(buffer.len())
             && !free.is_closed
         {
             free.buffers.push(buffer);
@@ -162,6 +174,32 @@ mod tests {
         assert_eq!(lent(&buffers, 1 << 20).len(), 1 << 20);
         buffers.clear();
         assert!(buffers.take().is_empty());
+    }
+
+    #[test]
+    fn a_burst_comes_back_whole() {
+        let buffers = Arc::default();
+        let burst = || (0..12).map(|_| lent(&buffers, 1 << 20)).collect::<Vec<_>>();
+        let places = |burst: &[Lent]| {
+            let mut places: Vec<_> = burst.iter().map(|one| one.as_ptr()).collect();
+            places.sort_unstable();
+            places
+        };
+        let first = burst();
+        let expected = places(&first);
+        drop(first);
+        assert_eq!(places(&burst()), expected);
+    }
+
+    #[test]
+    fn no_more_waits_than_a_few_batches() {
+        let buffers = Arc::<Buffers>::default();
+        drop((0..40).map(|_| lent(&buffers, 1 << 20)).collect::<Vec<_>>());
+        let mut waiting = 0;
+        while let Some(length) = Some(buffers.take().len()).filter(|length| *length > 0) {
+            waiting += length;
+        }
+        assert!((MOST_WAITING - (2 << 20)..=MOST_WAITING).contains(&waiting), "{waiting}");
     }
 
     #[test]
