@@ -21,7 +21,7 @@ from fast_axolotl.axolotl import patching, settings
 from fast_axolotl.axolotl.seams import local_files
 from fast_axolotl.dispatch.verify import VerificationError
 
-PANDAS_IS_KNOWN = pandas.__version__.startswith("3.1.")
+PANDAS_IS_KNOWN = pandas.__version__.startswith(local_files.PANDAS)
 ROWS = [{"text": f"row {i} ü", "n": i, "tags": ["a"] * (i % 3)} for i in range(2500)]
 
 

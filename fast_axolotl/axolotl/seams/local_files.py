@@ -22,8 +22,8 @@ FORMATS = {"json": "json", "csv": "csv", "parquet": "parquet", "text": "text", "
 #: What our reader decompresses, as `datasets` names it.
 DECOMPRESSED = ("gzip", "xz", "zstd")
 
-#: The version of pandas whose rows our reader gives for CSV: 2 has other types, 3.0 other doubles.
-PANDAS = (3, 1)
+#: The versions of pandas whose rows our reader gives for CSV: 2 has other types, 3.0 other doubles.
+PANDAS = "3.1."
 
 #: Bytes that tell whether a JSON file is an array.
 _HEAD = 1 << 16
@@ -71,7 +71,7 @@ def _is_read_alike(dataset_config: Any, load_dataset_kwargs: dict[str, Any]) -> 
     del load_dataset_kwargs
     if shared.get_dataset_type(dataset_config) != "csv":
         return True
-    return str(pandas.__version__).split(".")[:2] == [str(part) for part in PANDAS]
+    return str(pandas.__version__).startswith(PANDAS)
 
 
 def _may_be_wanted(_args: Arguments, _kwargs: Keywords) -> bool:

@@ -380,10 +380,10 @@ fn rounds_schedule(state: &mut State, w: [__m128i; 4], k: &[u32; 4]) -> __m128i 
 
 /// Digests as many blocks of each message as the shortest has, each into its own state.
 ///
-/// SHA instructions have no VEX encoding. Where anything is left above the lower 128 bits of a register,
-/// each of them takes hundreds of cycles on Intel's cores since Golden Cove (llvm/llvm-project#142368):
-/// so those bits are cleared first, and a function of its own has no wide vectors but its own, of which
-/// it has none.
+/// SHA instructions have no VEX encoding: where anything is left above the lower 128 bits of a register,
+/// each of them takes hundreds of cycles on Intel's cores since Golden Cove (llvm/llvm-project#142368).
+/// So those bits are cleared first, in a function that is not inlined: no wide vector of a caller gets in
+/// between.
 #[inline(never)]
 #[target_feature(enable = "sha,sse4.1,ssse3,avx512f,avx512bw,avx512vl")]
 fn compress<const N: usize>(states: &mut [State; N], blocks: [&[u8]; N]) {
