@@ -31,7 +31,7 @@ pub const LEAST_BYTES: usize = 64 << 10;
 pub const MOST_BYTES: usize = 4 << 20;
 
 /// Bytes that wait, which nobody else can have: a few batches' long columns. They come back in bursts, and
-/// are asked for in bursts: with room for one batch, half of all columns would be fresh memory.
+/// are asked for in bursts: with room for six of them, every fourth one was fresh memory.
 const MOST_WAITING: usize = 16 << 20;
 
 impl Buffers {
