@@ -44,15 +44,15 @@ impl Buffers {
     /// longer columns. Where there is none and no room for one more, the shortest of all has to go.
     fn take_fitting(&self, length: usize) -> Option<Vec<u8>> {
         let mut free = self.0.try_lock().ok()?;
-        let has_room = free.has_room(length);
         let lengths = free.buffers.iter().map(Vec::len).enumerate();
         let fits =
             |(_, free): &(usize, usize)| (length..2 * length.max(LEAST_BYTES)).contains(free);
         let shortest = |&(_, length): &(usize, usize)| length;
         match lengths.clone().filter(fits).min_by_key(shortest) {
             Some((found, _)) => Some(free.buffers.swap_remove(found)),
+            None if free.has_room(length) => None,
             None => {
-                let (gone, _) = lengths.filter(|_| !has_room).min_by_key(shortest)?;
+                let (gone, _) = lengths.min_by_key(shortest)?;
                 let gone = free.buffers.swap_remove(gone);
                 // The system takes its time with it: nobody else should find the lock held meanwhile.
                 drop(free);

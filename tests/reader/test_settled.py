@@ -82,9 +82,8 @@ def test_a_type_that_changes_within_the_first_chunk_is_an_error_or_that_of_datas
     )
     ours = reader.to_dataset(cache_dir=tmp_path / "ours")
     wanted = expected.features
-    if (
-        OLDER_PANDAS and ending == "csv"
-    ):  # text is of the type that pandas 3.1 gives it: see test_csv.py
+    # Ours is of the type that pandas 3.1 gives it: see test_csv.py.
+    if OLDER_PANDAS and ending == "csv":
         wanted = datasets.Features({**wanted, "t": datasets.Value("large_string")})
     assert ours.features == wanted
     assert ours[ODD - 1 : ODD + 2] == expected[ODD - 1 : ODD + 2]
