@@ -22,12 +22,13 @@ pub enum PadError {
     Overflow(u128),
 }
 
-/// Returns the width of the padded batch in elements.
+/// Returns the width of the padded batch in elements. `longest` is the greatest of `lengths`, 0 of none;
+/// all of them are only looked at for the first row that is too long.
 pub fn plan(
-    lengths: impl Iterator<Item = usize> + Clone,
+    longest: usize,
+    lengths: impl Iterator<Item = usize>,
     request: Request,
 ) -> Result<usize, PadError> {
-    let longest = lengths.clone().max().unwrap_or(0);
     let mut width = request.target.unwrap_or(longest);
     if request.multiple > 1 {
         let rounded = width.div_ceil(request.multiple) as u128 * request.multiple as u128;
@@ -37,7 +38,8 @@ pub fn plan(
         };
     }
     if longest > width && !request.truncate {
-        let culprit = lengths.enumerate().find(|&(_, length)| length > width);
+        let mut lengths = lengths.enumerate();
+        let culprit = lengths.find(|&(_, length)| length > width);
         if let Some((row, length)) = culprit {
             return Err(PadError::TooLong { row, length, width });
         }
@@ -51,7 +53,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn width(lengths: &[usize], request: Request) -> Result<usize, PadError> {
-        plan(lengths.iter().copied(), request)
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        plan(longest, lengths.iter().copied(), request)
     }
 
     #[test]

@@ -20,8 +20,8 @@ pub struct TokenRows<'py> {
 
 /// What is large is boxed: a call with one short row would wait for its copies.
 enum Source<'py> {
-    /// An exact list or tuple whose items are exact lists and tuples.
-    Lists(Bound<'py, PyAny>),
+    /// An exact list or tuple whose items are exact lists and tuples; the longest length that was found.
+    Lists(Bound<'py, PyAny>, usize),
     /// An exact list whose items are exact lists, exact tuples and 1-D arrays of integers; the
     /// lengths as they were found.
     Mixed(Bound<'py, PyAny>, Box<[usize]>),
@@ -40,9 +40,10 @@ impl<'py> TokenRows<'py> {
     /// Accepts what `fast_axolotl.reference` accepts, and refuses the rest in the same words.
     #[inline(always)]
     pub fn new(name: &'static str, rows: Borrowed<'_, 'py, PyAny>) -> Result<Self> {
-        let source = match Items::of(rows) {
-            Some(items) if all_objects(rows.py(), items) => Source::Lists(rows.to_owned()),
-            items => other(name, rows, items.is_some())?,
+        let items = Items::of(rows);
+        let source = match items.and_then(|items| longest_of_lists(rows.py(), items)) {
+            Some(longest) => Source::Lists(rows.to_owned(), longest),
+            None => other(name, rows, items.is_some())?,
         };
         Ok(TokenRows { name, source })
     }
@@ -50,7 +51,7 @@ impl<'py> TokenRows<'py> {
     #[inline]
     pub fn len(&self) -> usize {
         match &self.source {
-            Source::Lists(rows) => Items::of(rows.as_borrowed()).map_or(0, |items| items.len()),
+            Source::Lists(rows, _) => Items::of(rows.as_borrowed()).map_or(0, |items| items.len()),
             Source::Mixed(_, lengths) => lengths.len(),
             Source::Array(array) => array.rows(),
             Source::Arrow(lists) => lists.len(),
@@ -60,7 +61,7 @@ impl<'py> TokenRows<'py> {
     /// The length of row `i`, as it is now.
     pub fn length(&self, py: Python<'py>, i: usize) -> Result<usize> {
         match &self.source {
-            Source::Lists(_) => match self.row(py, i, &mut Scratch::default())? {
+            Source::Lists(..) => match self.row(py, i, &mut Scratch::default())? {
                 Row::Objects(items) => Ok(items.len()),
                 Row::Array(_) | Row::Integers(_) => Err(self.changed(i)),
             },
@@ -70,11 +71,20 @@ impl<'py> TokenRows<'py> {
         }
     }
 
+    /// The rows where all of them are exact lists and tuples: only for as long as no Python code runs.
+    #[inline(always)]
+    pub fn lists(&self) -> Option<Items<'_>> {
+        match &self.source {
+            Source::Lists(rows, _) => Items::of(rows.as_borrowed()),
+            Source::Mixed(..) | Source::Array(_) | Source::Arrow(_) => None,
+        }
+    }
+
     /// All rows, as they are now: only for as long as no Python code runs.
     #[inline]
     pub fn now(&self, py: Python<'py>) -> Now<'_, 'py> {
         let rows = match &self.source {
-            Source::Lists(rows) => match Items::of(rows.as_borrowed()) {
+            Source::Lists(rows, _) => match Items::of(rows.as_borrowed()) {
                 Some(rows) => RowsNow::Objects(rows),
                 None => RowsNow::Known(&[]),
             },
@@ -83,6 +93,15 @@ impl<'py> TokenRows<'py> {
             Source::Arrow(lists) => RowsNow::Arrow(lists),
         };
         Now { py, rows, next: 0, end: self.len() }
+    }
+
+    /// The longest length, as it was found: before any Python code runs.
+    #[inline(always)]
+    pub fn longest(&self, py: Python<'py>) -> usize {
+        match &self.source {
+            Source::Lists(_, longest) => *longest,
+            _ => self.lengths(py).max().unwrap_or(0),
+        }
     }
 
     /// The lengths of all rows, as they are now: only for as long as no Python code runs.
@@ -101,7 +120,7 @@ impl<'py> TokenRows<'py> {
     ) -> Result<Row<'a, 'py>> {
         let changed = || Error::Changed { place: Place::row(self.name, i) };
         match &self.source {
-            Source::Lists(rows) | Source::Mixed(rows, _) => {
+            Source::Lists(rows, _) | Source::Mixed(rows, _) => {
                 let items = Items::of(rows.as_borrowed());
                 let row = items.and_then(|items| items.get(py, i)).ok_or_else(changed)?;
                 Ok(Items::of(row).map_or(Row::Array(row), Row::Objects))
@@ -285,9 +304,10 @@ fn append_integers<'py>(
     Ok(())
 }
 
+/// The longest length of rows that are all exact lists and tuples; None where one is not.
 #[inline(always)]
-fn all_objects(py: Python<'_>, rows: Items<'_>) -> bool {
-    (0..rows.len()).all(|i| rows.get(py, i).is_some_and(|row| Items::of(row).is_some()))
+fn longest_of_lists(py: Python<'_>, rows: Items<'_>) -> Option<usize> {
+    rows.of_each(py).try_fold(0, |longest, row| Some(longest.max(row?.len())))
 }
 
 /// Rows that are not all exact lists and tuples, in such a one or in something else.
@@ -314,9 +334,9 @@ fn outer<'py>(name: &'static str, rows: Borrowed<'_, 'py, PyAny>) -> Result<Sour
     match sequence(rows)? {
         Some(rows) => {
             let items = Items::of(rows.as_borrowed());
-            match items.is_some_and(|items| all_objects(rows.py(), items)) {
-                true => Ok(Source::Lists(rows)),
-                false => mixed(name, rows),
+            match items.and_then(|items| longest_of_lists(rows.py(), items)) {
+                Some(longest) => Ok(Source::Lists(rows, longest)),
+                None => mixed(name, rows),
             }
         }
         None => Err(Error::Rows { name, found: type_name(&rows)? }),
