@@ -22,6 +22,24 @@ pub enum PadError {
     Overflow(u128),
 }
 
+impl Request {
+    /// The width where the rows have no say in it.
+    pub fn given_width(&self) -> Option<usize> {
+        self.rounded(self.target?).ok()
+    }
+
+    fn rounded(&self, width: usize) -> Result<usize, PadError> {
+        if self.multiple <= 1 {
+            return Ok(width);
+        }
+        let rounded = width.div_ceil(self.multiple) as u128 * self.multiple as u128;
+        match usize::try_from(rounded) {
+            Ok(width) if width <= isize::MAX as usize => Ok(width),
+            _ => Err(PadError::Overflow(rounded)),
+        }
+    }
+}
+
 /// Returns the width of the padded batch in elements. `longest` is the greatest of `lengths`, 0 of none;
 /// all of them are only looked at for the first row that is too long.
 pub fn plan(
@@ -29,14 +47,7 @@ pub fn plan(
     lengths: impl Iterator<Item = usize>,
     request: Request,
 ) -> Result<usize, PadError> {
-    let mut width = request.target.unwrap_or(longest);
-    if request.multiple > 1 {
-        let rounded = width.div_ceil(request.multiple) as u128 * request.multiple as u128;
-        width = match usize::try_from(rounded) {
-            Ok(width) if width <= isize::MAX as usize => width,
-            _ => return Err(PadError::Overflow(rounded)),
-        };
-    }
+    let width = request.rounded(request.target.unwrap_or(longest))?;
     if longest > width && !request.truncate {
         let mut lengths = lengths.enumerate();
         let culprit = lengths.find(|&(_, length)| length > width);
@@ -76,6 +87,7 @@ mod tests {
     fn rounding_past_the_largest_size_is_an_error() {
         let request = Request { target: Some(isize::MAX as usize), multiple: 2, truncate: false };
         assert_eq!(width(&[], request), Err(PadError::Overflow(1 << 63)));
+        assert_eq!(request.given_width(), None);
     }
 
     proptest! {
@@ -87,6 +99,7 @@ mod tests {
         ) {
             let request = Request { target, multiple, truncate: true };
             let found = width(&lengths, request)?;
+            prop_assert_eq!(request.given_width(), target.map(|_| found));
             let base = target.unwrap_or(lengths.iter().copied().max().unwrap_or(0));
             let step = multiple.max(1);
             prop_assert!(found >= base && found < base + step && found % step == 0);

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::py::arguments::{Output, check_memory, index, optional_size, shown};
 use crate::py::arrays::Target;
 use crate::py::fastcall::Arguments;
-use crate::py::list_emitter::{Emission, GcPause, NewList, emit, padded};
+use crate::py::list_emitter::{Emission, GcPause, Items, NewList, emit, padded};
 use crate::py::rows::{TokenRows, int64};
 
 const NAME: &str = "sequences";
@@ -29,10 +29,6 @@ pub fn pad_sequences<'py>(
     let target = optional_size("target_length", arguments.optional(1))?;
     let multiple = optional_size("pad_to_multiple_of", arguments.optional(4))?.unwrap_or(0);
     let truncate = arguments.optional(5).map_or(Ok(false), |truncate| truncate.is_truthy())?;
-    let rows = TokenRows::new(NAME, arguments.required(0))?;
-    let request = Request { target, multiple, truncate };
-    let width = plan(rows.longest(py), rows.lengths(py), request)
-        .map_err(|error| Error::from_pad(NAME, error))?;
     let zero;
     let pad_value = match arguments.optional(2) {
         Some(value) => value,
@@ -41,9 +37,30 @@ pub fn pad_sequences<'py>(
             zero.as_borrowed()
         }
     };
+    let request = Request { target, multiple, truncate };
+    let padded = |lists: Items<'_>, width: usize| {
+        check_memory(py, lists.len(), width).ok()?;
+        let longest = if truncate { usize::MAX } else { width };
+        emit(Padded { py, lists, longest, width, pad_value, right })
+    };
+    // With a width that is given, rows are looked at as they are written: a look at all of them before
+    // that would wait once more for what thousands of rows have in memory.
+    if output == Output::Lists
+        && let Some(width) = request.given_width()
+        && let Some(lists) = Items::of(arguments.required(0))
+        && let Some(table) = padded(lists, width)
+    {
+        return Ok(table);
+    }
+    let rows = TokenRows::new(NAME, arguments.required(0))?;
+    let width = plan(rows.longest(py), rows.lengths(py), request)
+        .map_err(|error| Error::from_pad(NAME, error))?;
     if output == Output::Lists {
         check_memory(py, rows.len(), width)?;
-        return emit(Padded { py, rows: &rows, width, pad_value, right })
+        if let Some(table) = rows.lists().and_then(|lists| padded(lists, width)) {
+            return Ok(table);
+        }
+        return pad_each(py, &rows, width, pad_value, right)
             .map_err(|error| error.in_table(py, rows.len(), width));
     }
     let mut target = Target::new(py, output, rows.len(), width)?;
@@ -64,46 +81,56 @@ pub fn pad_sequences<'py>(
     target.finish()
 }
 
-/// Rows as lists of one width.
+/// Exact lists and tuples as lists of one width; None where a row is something else or longer than
+/// `longest`, or memory does not suffice: who asked says what is wrong then.
 struct Padded<'a, 'py> {
     py: Python<'py>,
-    rows: &'a TokenRows<'py>,
+    lists: Items<'a>,
+    longest: usize,
     width: usize,
     pad_value: Borrowed<'a, 'py, PyAny>,
     right: bool,
 }
 
 impl<'py> Emission for Padded<'_, 'py> {
-    type Output = Result<Bound<'py, PyAny>>;
+    type Output = Option<Bound<'py, PyAny>>;
 
     #[inline(always)]
     fn run(self) -> Self::Output {
-        let Padded { py, rows, width, pad_value, right } = self;
+        let Padded { py, lists, longest, width, pad_value, right } = self;
         let _pause = GcPause::new(py);
-        let mut table = NewList::with_capacity(py, rows.len())?;
-        if let Some(lists) = rows.lists() {
-            for (i, row) in lists.of_each(py).enumerate() {
-                let Some(row) = row else {
-                    return Err(Error::Changed { place: Place::row(NAME, i) });
-                };
-                table.push(padded(py, row, pad_value, width, right, room(i, width))?);
-            }
-            return Ok(table.finish());
+        let mut table = NewList::with_capacity(py, lists.len()).ok()?;
+        for (i, row) in lists.of_each(py).enumerate() {
+            let row = row.filter(|row| row.len() <= longest)?;
+            table.push(padded(py, row, pad_value, width, right, room(i, width)).ok()?);
         }
-        for (i, length) in rows.lengths(py).enumerate() {
-            let length = length.min(width);
-            let mut row = NewList::with_capacity(py, width)?;
-            if !right {
-                row.repeat(pad_value, width - length);
-            }
-            rows.append(py, i, length, &mut row)?;
-            if right {
-                row.repeat(pad_value, width - length);
-            }
-            table.push(row.finish());
-        }
-        Ok(table.finish())
+        Some(table.finish())
     }
+}
+
+/// Rows of any kind as lists of one width.
+fn pad_each<'py>(
+    py: Python<'py>,
+    rows: &TokenRows<'py>,
+    width: usize,
+    pad_value: Borrowed<'_, 'py, PyAny>,
+    right: bool,
+) -> Result<Bound<'py, PyAny>> {
+    let _pause = GcPause::new(py);
+    let mut table = NewList::with_capacity(py, rows.len())?;
+    for (i, length) in rows.lengths(py).enumerate() {
+        let length = length.min(width);
+        let mut row = NewList::with_capacity(py, width)?;
+        if !right {
+            row.repeat(pad_value, width - length);
+        }
+        rows.append(py, i, length, &mut row)?;
+        if right {
+            row.repeat(pad_value, width - length);
+        }
+        table.push(row.finish());
+    }
+    Ok(table.finish())
 }
 
 /// How many items row `i` is given room for beyond its `width`.
