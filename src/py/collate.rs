@@ -249,8 +249,10 @@ pub fn streaming_rows<'py>(
     let Some(tokens) = Tokens::new(py, sequences, masks)? else {
         return Ok(None);
     };
-    let rows = TokenRows::new("sequences", sequences.as_borrowed())?;
-    let Ok(plan) = plan(rows.lengths(py), ENDS, max_length) else {
+    let (rows, plan) = TokenRows::planned("sequences", sequences.as_borrowed(), |lengths| {
+        plan(lengths, ENDS, max_length)
+    })?;
+    let Ok(plan) = plan else {
         return Ok(None);
     };
     let label_pad = label_pad_default(py)?;

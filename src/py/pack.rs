@@ -9,8 +9,8 @@ use crate::error::{Error, Place, Result};
 use crate::py::arguments::{Output, check_memory, size};
 use crate::py::arrays::Target;
 use crate::py::fastcall::Arguments;
-use crate::py::list_emitter::{GcPause, Items, NewList};
-use crate::py::rows::{Now, TokenRows, int64};
+use crate::py::list_emitter::{Emission, GcPause, Items, NewList, emit};
+use crate::py::rows::{Lengths, Now, TokenRows, int64};
 
 /// `[eos, pad]` after every sequence.
 pub const ENDS: usize = 2;
@@ -24,9 +24,9 @@ pub fn pack_sequences<'py>(
     const NAME: &str = "sequences";
     let output = Output::new(arguments.optional(5))?;
     let max_length = size("max_length", arguments.required(1), 1)?;
-    let rows = TokenRows::new(NAME, arguments.required(0))?;
-    let plan = plan(rows.lengths(py), ENDS, max_length)
-        .map_err(|error| Error::from_pack(NAME, ENDS, error))?;
+    let (rows, plan) =
+        TokenRows::planned(NAME, arguments.required(0), |lengths| plan(lengths, ENDS, max_length))?;
+    let plan = plan.map_err(|error| Error::from_pack(NAME, ENDS, error))?;
     let (pad, eos) = (arguments.required(2), arguments.required(3));
     let default_label_pad;
     let label_pad = match arguments.optional(4) {
@@ -38,7 +38,8 @@ pub fn pack_sequences<'py>(
     };
     if output == Output::Lists {
         check_memory(py, plan.len(), max_length)?;
-        return pack_lists(py, &rows, &plan, max_length, pad, eos, label_pad)
+        let tokens = [pad, eos, label_pad];
+        return emit(Packed { py, rows: &rows, plan: &plan, max_length, tokens })
             .map_err(|error| error.in_table(py, plan.len(), max_length));
     }
     let mut ids = Target::new(py, output, plan.len(), max_length)?;
@@ -74,23 +75,30 @@ pub fn pack_sequences<'py>(
         mask[used..].fill(0);
         first = packed.end;
     }
-    columns(py, ids.finish()?, labels.finish()?, mask.finish()?)
+    columns_of(py, ids.finish()?, labels.finish()?, mask.finish()?)
 }
 
-fn pack_lists<'py>(
+/// Rows as packed lists; `tokens` are those of `Packing`.
+struct Packed<'a, 'py> {
     py: Python<'py>,
-    rows: &TokenRows<'py>,
-    plan: &[PackedRow],
+    rows: &'a TokenRows<'py>,
+    plan: &'a [PackedRow],
     max_length: usize,
-    pad: Borrowed<'_, 'py, PyAny>,
-    eos: Borrowed<'_, 'py, PyAny>,
-    label_pad: Borrowed<'_, 'py, PyAny>,
-) -> Result<Bound<'py, PyAny>> {
-    let mut packing = Packing::new(py, rows, plan.len(), max_length, [pad, eos, label_pad])?;
-    for packed in plan {
-        packing.pack(packed)?;
+    tokens: [Borrowed<'a, 'py, PyAny>; 3],
+}
+
+impl<'py> Emission for Packed<'_, 'py> {
+    type Output = Result<Bound<'py, PyAny>>;
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let Packed { py, rows, plan, max_length, tokens } = self;
+        let mut packing = Packing::new(py, rows, plan.len(), max_length, tokens)?;
+        for packed in plan {
+            packing.pack(packed)?;
+        }
+        packing.finish()
     }
-    packing.finish()
 }
 
 /// Rows on their way into packed lists, one planned row at a time.
@@ -176,7 +184,7 @@ impl<'a, 'py> Packing<'a, 'py> {
     pub fn finish(self) -> Result<Bound<'py, PyAny>> {
         let (ids, labels, mask) = (self.ids.finish(), self.labels.finish(), self.mask.finish());
         drop(self.pause);
-        columns(self.py, ids, labels, mask)
+        columns_of(self.py, ids, labels, mask)
     }
 }
 
@@ -188,13 +196,7 @@ pub fn concatenate_and_pack<'py>(
 ) -> Result<Bound<'py, PyAny>> {
     let output = Output::new(arguments.optional(6))?;
     let max_length = size("max_length", arguments.required(3), 1)?;
-    let ids = TokenRows::new("input_ids", arguments.required(0))?;
-    let labels = TokenRows::new("labels", arguments.required(1))?;
-    let masks = TokenRows::new("attention_masks", arguments.required(2))?;
-    check_column(py, &ids, &labels)?;
-    check_column(py, &ids, &masks)?;
-    let plan = plan(ids.lengths(py), 0, max_length)
-        .map_err(|error| Error::from_pack("input_ids", 0, error))?;
+    let columns = [0, 1, 2].map(|i| arguments.required(i));
     let pad = arguments.required(4);
     let default_label_pad;
     let label_pad = match arguments.optional(5) {
@@ -204,10 +206,31 @@ pub fn concatenate_and_pack<'py>(
             default_label_pad.as_borrowed()
         }
     };
+    if output == Output::Lists
+        && let Some(packed) = concatenated_lists(py, columns, max_length, pad, label_pad)?
+    {
+        return Ok(packed);
+    }
+    let ids = TokenRows::new("input_ids", columns[0])?;
+    let labels = TokenRows::new("labels", columns[1])?;
+    let masks = TokenRows::new("attention_masks", columns[2])?;
+    check_column(py, &ids, &labels)?;
+    check_column(py, &ids, &masks)?;
+    let plan = plan(ids.lengths(py), 0, max_length)
+        .map_err(|error| Error::from_pack("input_ids", 0, error))?;
     if output == Output::Lists {
         check_memory(py, plan.len(), max_length)?;
-        return concatenated_lists(py, [&ids, &labels, &masks], &plan, max_length, pad, label_pad)
-            .map_err(|error| error.in_table(py, plan.len(), max_length));
+        let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
+        let pause = GcPause::new(py);
+        let column = |rows, pad| {
+            concatenated_list(py, rows, &plan, max_length, pad)
+                .map_err(|error| error.in_table(py, plan.len(), max_length))
+        };
+        let ids = column(&ids, pad)?;
+        let labels = column(&labels, label_pad)?;
+        let masks = column(&masks, zero.as_borrowed())?;
+        drop(pause);
+        return columns_of(py, ids, labels, masks);
     }
     let mut ids_target = Target::new(py, output, plan.len(), max_length)?;
     let mut labels_target = Target::new(py, output, plan.len(), max_length)?;
@@ -217,7 +240,7 @@ pub fn concatenate_and_pack<'py>(
     concatenated_array(py, &ids, &plan, max_length, pad, ids_target.elements())?;
     concatenated_array(py, &labels, &plan, max_length, label_pad, labels_target.elements())?;
     concatenated_array(py, &masks, &plan, max_length, 0, masks_target.elements())?;
-    columns(py, ids_target.finish()?, labels_target.finish()?, masks_target.finish()?)
+    columns_of(py, ids_target.finish()?, labels_target.finish()?, masks_target.finish()?)
 }
 
 fn check_column<'py>(py: Python<'py>, ids: &TokenRows<'py>, column: &TokenRows<'py>) -> Result<()> {
@@ -232,94 +255,110 @@ fn check_column<'py>(py: Python<'py>, ids: &TokenRows<'py>, column: &TokenRows<'
     }
 }
 
+/// Exact lists and tuples as packed lists, in one look at labels and masks; None where a row is something
+/// else, of another length than its ids or longer than `max_length`, or memory does not suffice: who asked
+/// says what is wrong then.
 fn concatenated_lists<'py>(
     py: Python<'py>,
-    [ids, labels, masks]: [&TokenRows<'py>; 3],
-    plan: &[PackedRow],
+    columns: [Borrowed<'_, 'py, PyAny>; 3],
     max_length: usize,
     pad: Borrowed<'_, 'py, PyAny>,
     label_pad: Borrowed<'_, 'py, PyAny>,
-) -> Result<Bound<'py, PyAny>> {
+) -> Result<Option<Bound<'py, PyAny>>> {
+    let [Some(ids), Some(labels), Some(masks)] = columns.map(Items::of) else {
+        return Ok(None);
+    };
+    if labels.len() != ids.len() || masks.len() != ids.len() {
+        return Ok(None);
+    }
+    let mut lengths = Lengths::of_lists(py, ids);
+    let Ok(plan) = plan(&mut lengths, 0, max_length) else {
+        return Ok(None);
+    };
+    if !lengths.are_all_seen() || check_memory(py, plan.len(), max_length).is_err() {
+        return Ok(None);
+    }
     let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
-    let pause = GcPause::new(py);
-    let mut ids = ListColumn::new(py, ids, pad, plan.len())?;
-    let mut labels = ListColumn::new(py, labels, label_pad, plan.len())?;
-    let mut masks = ListColumn::new(py, masks, zero.as_borrowed(), plan.len())?;
-    let mut first = 0;
-    // Row by row, not column by column: what one column brings into the cache, the next finds there.
-    for packed in plan {
-        let mut ids_row = NewList::with_capacity(py, max_length)?;
-        let mut labels_row = NewList::with_capacity(py, max_length)?;
-        let mut masks_row = NewList::with_capacity(py, max_length)?;
-        for i in first..packed.end {
-            match (ids.next(), labels.next()) {
-                ((_, Some(some)), (_, Some(others))) if some.len() == others.len() => {
-                    NewList::extend_pair(&mut ids_row, some, &mut labels_row, others);
+    let pads = [pad, label_pad, zero.as_borrowed()];
+    let columns = [ids, labels, masks];
+    match emit(Concatenated { py, columns, plan: &plan, max_length, pads }) {
+        Some([ids, labels, masks]) => columns_of(py, ids, labels, masks).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Three columns of lists and tuples, and what each is filled up with.
+struct Concatenated<'a, 'py> {
+    py: Python<'py>,
+    columns: [Items<'a>; 3],
+    plan: &'a [PackedRow],
+    max_length: usize,
+    pads: [Borrowed<'a, 'py, PyAny>; 3],
+}
+
+impl<'py> Emission for Concatenated<'_, 'py> {
+    type Output = Option<[Bound<'py, PyAny>; 3]>;
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let Concatenated { py, columns: [ids, labels, masks], plan, max_length, pads } = self;
+        let _pause = GcPause::new(py);
+        let with_capacity = |capacity| NewList::with_capacity(py, capacity).ok();
+        let mut ids_column = with_capacity(plan.len())?;
+        let mut labels_column = with_capacity(plan.len())?;
+        let mut masks_column = with_capacity(plan.len())?;
+        let (mut ids, mut labels, mut masks) =
+            (ids.of_each(py), labels.of_each(py), masks.of_each(py));
+        let mut first = 0;
+        // Row by row, not column by column: what one column brings into the cache, the next finds there.
+        for packed in plan {
+            let mut ids_row = with_capacity(max_length)?;
+            let mut labels_row = with_capacity(max_length)?;
+            let mut masks_row = with_capacity(max_length)?;
+            for _ in first..packed.end {
+                let ids = ids.next()??;
+                let labels = labels.next()??;
+                let mask = masks.next()??;
+                if labels.len() != ids.len() || mask.len() != ids.len() {
+                    return None;
                 }
-                (one, other) => {
-                    ids.append(py, i, one, &mut ids_row)?;
-                    labels.append(py, i, other, &mut labels_row)?;
-                }
+                NewList::extend_pair(&mut ids_row, ids, &mut labels_row, labels);
+                masks_row.extend(mask);
             }
-            let mask = masks.next();
-            masks.append(py, i, mask, &mut masks_row)?;
+            let rest = max_length - packed.used;
+            ids_row.repeat(pads[0], rest);
+            labels_row.repeat(pads[1], rest);
+            masks_row.repeat(pads[2], rest);
+            ids_column.push(ids_row.finish());
+            labels_column.push(labels_row.finish());
+            masks_column.push(masks_row.finish());
+            first = packed.end;
         }
-        ids.push(ids_row, max_length);
-        labels.push(labels_row, max_length);
-        masks.push(masks_row, max_length);
+        Some([ids_column.finish(), labels_column.finish(), masks_column.finish()])
+    }
+}
+
+/// One column of rows of any kind as packed lists.
+fn concatenated_list<'py>(
+    py: Python<'py>,
+    rows: &TokenRows<'py>,
+    plan: &[PackedRow],
+    max_length: usize,
+    pad: Borrowed<'_, 'py, PyAny>,
+) -> Result<Bound<'py, PyAny>> {
+    let mut column = NewList::with_capacity(py, plan.len())?;
+    let mut lengths = rows.lengths(py);
+    let mut first = 0;
+    for packed in plan {
+        let mut row = NewList::with_capacity(py, max_length)?;
+        for (i, length) in (first..packed.end).zip(&mut lengths) {
+            rows.append(py, i, length, &mut row)?;
+        }
+        row.repeat(pad, max_length - row.len());
+        column.push(row.finish());
         first = packed.end;
     }
-    let (ids, labels, masks) = (ids.packed.finish(), labels.packed.finish(), masks.packed.finish());
-    drop(pause);
-    columns(py, ids, labels, masks)
-}
-
-/// One column on its way into packed lists.
-struct ListColumn<'a, 'py> {
-    rows: &'a TokenRows<'py>,
-    now: Now<'a, 'py>,
-    pad: Borrowed<'a, 'py, PyAny>,
-    packed: NewList<'py>,
-}
-
-impl<'a, 'py> ListColumn<'a, 'py> {
-    fn new(
-        py: Python<'py>,
-        rows: &'a TokenRows<'py>,
-        pad: Borrowed<'a, 'py, PyAny>,
-        count: usize,
-    ) -> Result<Self> {
-        Ok(ListColumn { rows, now: rows.now(py), pad, packed: NewList::with_capacity(py, count)? })
-    }
-
-    /// The next sequence: its length, and its objects where it is made of any.
-    #[inline(always)]
-    fn next(&mut self) -> (usize, Option<Items<'a>>) {
-        self.now.next().unwrap_or_default()
-    }
-
-    /// Appends sequence `i`, which `next` gave, to a row.
-    #[inline(always)]
-    fn append(
-        &self,
-        py: Python<'py>,
-        i: usize,
-        sequence: (usize, Option<Items<'a>>),
-        row: &mut NewList<'py>,
-    ) -> Result<()> {
-        match sequence {
-            (_, Some(objects)) => row.extend(objects),
-            (length, None) => self.rows.append(py, i, length, row)?,
-        }
-        Ok(())
-    }
-
-    /// Fills a row up and appends it to the column.
-    #[inline(always)]
-    fn push(&mut self, mut row: NewList<'py>, max_length: usize) {
-        row.repeat(self.pad, max_length - row.len());
-        self.packed.push(row.finish());
-    }
+    Ok(column.finish())
 }
 
 fn concatenated_array<'py>(
@@ -345,7 +384,7 @@ fn concatenated_array<'py>(
     Ok(())
 }
 
-fn columns<'py>(
+fn columns_of<'py>(
     py: Python<'py>,
     ids: Bound<'py, PyAny>,
     labels: Bound<'py, PyAny>,

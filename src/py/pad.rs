@@ -11,7 +11,7 @@ use crate::py::arguments::{Output, check_memory, index, optional_size, shown};
 use crate::py::arrays::Target;
 use crate::py::fastcall::Arguments;
 use crate::py::list_emitter::{Emission, GcPause, Items, NewList, emit, padded};
-use crate::py::rows::{TokenRows, int64};
+use crate::py::rows::{Lengths, TokenRows, int64};
 
 const NAME: &str = "sequences";
 
@@ -52,9 +52,10 @@ pub fn pad_sequences<'py>(
     {
         return Ok(table);
     }
-    let rows = TokenRows::new(NAME, arguments.required(0))?;
-    let width = plan(rows.longest(py), rows.lengths(py), request)
-        .map_err(|error| Error::from_pad(NAME, error))?;
+    let longest = |lengths: &mut Lengths<'_, 'py>| lengths.max().unwrap_or(0);
+    let (rows, longest) = TokenRows::planned(NAME, arguments.required(0), longest)?;
+    let width =
+        plan(longest, rows.lengths(py), request).map_err(|error| Error::from_pad(NAME, error))?;
     if output == Output::Lists {
         check_memory(py, rows.len(), width)?;
         if let Some(table) = rows.lists().and_then(|lists| padded(lists, width)) {

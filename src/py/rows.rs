@@ -20,8 +20,8 @@ pub struct TokenRows<'py> {
 
 /// What is large is boxed: a call with one short row would wait for its copies.
 enum Source<'py> {
-    /// An exact list or tuple whose items are exact lists and tuples; the longest length that was found.
-    Lists(Bound<'py, PyAny>, usize),
+    /// An exact list or tuple whose items are exact lists and tuples.
+    Lists(Bound<'py, PyAny>),
     /// An exact list whose items are exact lists, exact tuples and 1-D arrays of integers; the
     /// lengths as they were found.
     Mixed(Bound<'py, PyAny>, Box<[usize]>),
@@ -40,18 +40,40 @@ impl<'py> TokenRows<'py> {
     /// Accepts what `fast_axolotl.reference` accepts, and refuses the rest in the same words.
     #[inline(always)]
     pub fn new(name: &'static str, rows: Borrowed<'_, 'py, PyAny>) -> Result<Self> {
-        let items = Items::of(rows);
-        let source = match items.and_then(|items| longest_of_lists(rows.py(), items)) {
-            Some(longest) => Source::Lists(rows.to_owned(), longest),
-            None => other(name, rows, items.is_some())?,
+        let source = match Items::of(rows) {
+            Some(items) if items.of_each(rows.py()).all(|row| row.is_some()) => {
+                Source::Lists(rows.to_owned())
+            }
+            items => other(name, rows, items.is_some())?,
         };
         Ok(TokenRows { name, source })
+    }
+
+    /// The same, and what `plan` makes of the lengths: in one look at rows that are exact lists and tuples,
+    /// since thousands of them wait for memory at each.
+    #[inline(always)]
+    pub fn planned<T>(
+        name: &'static str,
+        rows: Borrowed<'_, 'py, PyAny>,
+        plan: impl Fn(&mut Lengths<'_, 'py>) -> T,
+    ) -> Result<(Self, T)> {
+        let py = rows.py();
+        if let Some(items) = Items::of(rows) {
+            let mut lengths = Lengths::of_lists(py, items);
+            let planned = plan(&mut lengths);
+            if lengths.are_all_seen() {
+                return Ok((TokenRows { name, source: Source::Lists(rows.to_owned()) }, planned));
+            }
+        }
+        let rows = TokenRows::new(name, rows)?;
+        let planned = plan(&mut rows.lengths(py));
+        Ok((rows, planned))
     }
 
     #[inline]
     pub fn len(&self) -> usize {
         match &self.source {
-            Source::Lists(rows, _) => Items::of(rows.as_borrowed()).map_or(0, |items| items.len()),
+            Source::Lists(rows) => Items::of(rows.as_borrowed()).map_or(0, |items| items.len()),
             Source::Mixed(_, lengths) => lengths.len(),
             Source::Array(array) => array.rows(),
             Source::Arrow(lists) => lists.len(),
@@ -61,7 +83,7 @@ impl<'py> TokenRows<'py> {
     /// The length of row `i`, as it is now.
     pub fn length(&self, py: Python<'py>, i: usize) -> Result<usize> {
         match &self.source {
-            Source::Lists(..) => match self.row(py, i, &mut Scratch::default())? {
+            Source::Lists(_) => match self.row(py, i, &mut Scratch::default())? {
                 Row::Objects(items) => Ok(items.len()),
                 Row::Array(_) | Row::Integers(_) => Err(self.changed(i)),
             },
@@ -75,7 +97,7 @@ impl<'py> TokenRows<'py> {
     #[inline(always)]
     pub fn lists(&self) -> Option<Items<'_>> {
         match &self.source {
-            Source::Lists(rows, _) => Items::of(rows.as_borrowed()),
+            Source::Lists(rows) => Items::of(rows.as_borrowed()),
             Source::Mixed(..) | Source::Array(_) | Source::Arrow(_) => None,
         }
     }
@@ -84,7 +106,7 @@ impl<'py> TokenRows<'py> {
     #[inline]
     pub fn now(&self, py: Python<'py>) -> Now<'_, 'py> {
         let rows = match &self.source {
-            Source::Lists(rows, _) => match Items::of(rows.as_borrowed()) {
+            Source::Lists(rows) => match Items::of(rows.as_borrowed()) {
                 Some(rows) => RowsNow::Objects(rows),
                 None => RowsNow::Known(&[]),
             },
@@ -95,19 +117,10 @@ impl<'py> TokenRows<'py> {
         Now { py, rows, next: 0, end: self.len() }
     }
 
-    /// The longest length, as it was found: before any Python code runs.
-    #[inline(always)]
-    pub fn longest(&self, py: Python<'py>) -> usize {
-        match &self.source {
-            Source::Lists(_, longest) => *longest,
-            _ => self.lengths(py).max().unwrap_or(0),
-        }
-    }
-
     /// The lengths of all rows, as they are now: only for as long as no Python code runs.
     #[inline]
-    pub fn lengths(&self, py: Python<'py>) -> impl Iterator<Item = usize> + Clone {
-        self.now(py).map(|(length, _)| length)
+    pub fn lengths(&self, py: Python<'py>) -> Lengths<'_, 'py> {
+        Lengths(self.now(py))
     }
 
     /// Row `i`, which may have been taken away by Python code that ran since `new`.
@@ -120,7 +133,7 @@ impl<'py> TokenRows<'py> {
     ) -> Result<Row<'a, 'py>> {
         let changed = || Error::Changed { place: Place::row(self.name, i) };
         match &self.source {
-            Source::Lists(rows, _) | Source::Mixed(rows, _) => {
+            Source::Lists(rows) | Source::Mixed(rows, _) => {
                 let items = Items::of(rows.as_borrowed());
                 let row = items.and_then(|items| items.get(py, i)).ok_or_else(changed)?;
                 Ok(Items::of(row).map_or(Row::Array(row), Row::Objects))
@@ -277,16 +290,43 @@ impl<'a> Iterator for Now<'a, '_> {
             return None;
         }
         let i = self.next;
-        self.next += 1;
-        match &self.rows {
+        let row = match &self.rows {
             RowsNow::Objects(rows) => {
                 let row = Items::of(rows.get(self.py, i)?)?;
-                Some((row.len(), Some(row)))
+                (row.len(), Some(row))
             }
-            RowsNow::Known(lengths) => Some((*lengths.get(i)?, None)),
-            RowsNow::Same(length) => Some((*length, None)),
-            RowsNow::Arrow(lists) => Some((lists.length(i)?, None)),
-        }
+            RowsNow::Known(lengths) => (*lengths.get(i)?, None),
+            RowsNow::Same(length) => (*length, None),
+            RowsNow::Arrow(lists) => (lists.length(i)?, None),
+        };
+        self.next += 1;
+        Some(row)
+    }
+}
+
+/// The lengths of rows in order.
+pub struct Lengths<'a, 'py>(Now<'a, 'py>);
+
+impl<'a, 'py> Lengths<'a, 'py> {
+    /// Those of exact lists and tuples, up to the first row that is something else.
+    #[inline(always)]
+    pub fn of_lists(py: Python<'py>, rows: Items<'a>) -> Self {
+        Lengths(Now { py, rows: RowsNow::Objects(rows), next: 0, end: rows.len() })
+    }
+
+    /// Whether the lengths of all rows were given.
+    #[inline(always)]
+    pub fn are_all_seen(&self) -> bool {
+        self.0.next == self.0.end
+    }
+}
+
+impl Iterator for Lengths<'_, '_> {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        self.0.next().map(|(length, _)| length)
     }
 }
 
@@ -302,12 +342,6 @@ fn append_integers<'py>(
         }
     });
     Ok(())
-}
-
-/// The longest length of rows that are all exact lists and tuples; None where one is not.
-#[inline(always)]
-fn longest_of_lists(py: Python<'_>, rows: Items<'_>) -> Option<usize> {
-    rows.of_each(py).try_fold(0, |longest, row| Some(longest.max(row?.len())))
 }
 
 /// Rows that are not all exact lists and tuples, in such a one or in something else.
@@ -334,9 +368,9 @@ fn outer<'py>(name: &'static str, rows: Borrowed<'_, 'py, PyAny>) -> Result<Sour
     match sequence(rows)? {
         Some(rows) => {
             let items = Items::of(rows.as_borrowed());
-            match items.and_then(|items| longest_of_lists(rows.py(), items)) {
-                Some(longest) => Ok(Source::Lists(rows, longest)),
-                None => mixed(name, rows),
+            match items.is_some_and(|items| items.of_each(rows.py()).all(|row| row.is_some())) {
+                true => Ok(Source::Lists(rows)),
+                false => mixed(name, rows),
             }
         }
         None => Err(Error::Rows { name, found: type_name(&rows)? }),
