@@ -267,6 +267,27 @@ def test_large_tables(impl: SimpleNamespace) -> None:
     assert impl.pack_sequences(rows, 512, 0, 2) == expected
     found = impl.pack_sequences(rows, 512, 0, 2, output="numpy")
     assert as_lists(found) == expected
+    masks = [[1] * len(row) for row in rows]
+    joined = impl.concatenate_and_pack(rows, rows, masks, 512, 0)
+    assert joined == naive_concatenate(rows, rows, masks, 512, 0, -100)
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("width", [1, 63, 64, 65, 99, 123, 124, 130, 200])
+def test_batches_of_every_shape(impl: SimpleNamespace, width: int, left: bool) -> None:
+    draw = random.Random(width)
+    for count in (1, 7, 8, 15, 22, 64):
+        rows = [[draw.randrange(5000) for _ in range(draw.randint(0, width))] for _ in range(count)]
+        side = "left" if left else "right"
+        padded = impl.pad_sequences(rows, width, 7000, side)
+        assert padded == naive_pad(rows, width, 7000, left, None)
+        for row in padded:
+            # Lists like any other: they grow, shrink and are copied.
+            expected = [*row, *range(9)]
+            row.extend(range(9))
+            assert row == expected == row.copy()
+            del row[width // 2 :]
+            assert row == expected[: width // 2]
 
 
 def test_extension_types_are_what_they_are_made_of(impl: SimpleNamespace) -> None:

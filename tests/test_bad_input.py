@@ -391,6 +391,18 @@ def _fits() -> list[Case]:
                 0,
                 output=output,
             ),
+            case(
+                "concatenate_and_pack",
+                f"ragged behind the last packed row {output}",
+                ValueError,
+                "attention_masks[2] has length 1, input_ids[2] has length 0",
+                [[1], [], []],
+                [[1], [], []],
+                [[1], [], [1]],
+                5,
+                0,
+                output=output,
+            ),
         ]
     return cases
 

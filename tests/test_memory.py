@@ -19,6 +19,7 @@ CALLS = 100_000
 BIG, FILL, END = 10**30, 10**31, 10**32
 LISTS = [[BIG, 1, 2], [3, BIG], [], [BIG] * 5]
 SMALL = [[300, 1], [2], [400] * 4]
+BATCH = LISTS * 6
 ARRAYS = [np.arange(300, 304), np.arange(5)]
 ARROW = pa.array(SMALL)
 TEXTS = ["a", "é" * 40, "x" * 100, "a"]
@@ -29,6 +30,8 @@ WORK: dict[str, Callable[[SimpleNamespace], Any]] = {
     "pad left": lambda f: f.pad_sequences(LISTS, None, FILL, "left", 8),
     "pad, cut": lambda f: f.pad_sequences(LISTS, 1, FILL, truncate=True),
     "pad, mixed": lambda f: f.pad_sequences([(BIG, 2), [3], ARRAYS[0]], None, FILL),
+    "pad to a width, mixed": lambda f: f.pad_sequences([[BIG, 2], (3,), ARRAYS[0]], 6, FILL),
+    "pad a batch": lambda f: f.pad_sequences(BATCH, 80, FILL),
     "pad, Arrow": lambda f: f.pad_sequences(ARROW),
     "pad to NumPy": lambda f: f.pad_sequences(SMALL, output="numpy"),
     "pad arrays": lambda f: f.pad_sequences(ARRAYS),
@@ -36,6 +39,9 @@ WORK: dict[str, Callable[[SimpleNamespace], Any]] = {
     "pack": lambda f: f.pack_sequences(LISTS, 12, FILL, END, BIG),
     "pack to NumPy": lambda f: f.pack_sequences(SMALL, 12, 0, 2, output="numpy"),
     "concatenate": lambda f: f.concatenate_and_pack(LISTS, LISTS, LISTS, 12, FILL, END),
+    "concatenate, mixed": lambda f: f.concatenate_and_pack(
+        SMALL, ARRAYS_OF_SMALL, SMALL, 12, FILL, END
+    ),
     "concatenate to NumPy": lambda f: f.concatenate_and_pack(
         SMALL, ARRAYS_OF_SMALL, SMALL, 12, 0, output="numpy"
     ),
@@ -59,6 +65,8 @@ ERRORS: dict[str, Callable[[SimpleNamespace], Any]] = {
     "not rows": lambda f: f.pack_sequences(BIG, 9, FILL, END),
     "row too long": lambda f: f.pad_sequences(LISTS, 3, FILL),
     "sequence too long": lambda f: f.pack_sequences([*LISTS, [BIG] * 99], 12, FILL, END),
+    "row of a wrong kind, to the longest": lambda f: f.pad_sequences([*BATCH, None], None, FILL),
+    "row too long, of a batch": lambda f: f.pad_sequences([*BATCH, [BIG] * 81], 80, FILL),
     "ragged": lambda f: f.concatenate_and_pack(LISTS, LISTS, [*LISTS[:3], [1]], 12, FILL),
     "not an int64": lambda f: f.pad_sequences([[1], [1, BIG]], output="numpy"),
     "not an integer": lambda f: f.pack_sequences([[1], [1, "a"]], 12, 0, 2, output="numpy"),

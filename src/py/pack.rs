@@ -158,6 +158,7 @@ impl<'a, 'py> Packing<'a, 'py> {
         let mut mask = NewList::with_capacity(self.py, self.max_length)?;
         for i in self.done..packed.end {
             let (length, objects) = self.now.next().unwrap_or_default();
+            self.now.prefetch();
             match objects {
                 Some(objects) => NewList::extend_both(&mut ids, &mut labels, objects),
                 None => self.rows.append_both(self.py, i, length, &mut ids, &mut labels)?,
@@ -301,27 +302,29 @@ impl<'py> Emission for Concatenated<'_, 'py> {
 
     #[inline(always)]
     fn run(self) -> Self::Output {
-        let Concatenated { py, columns: [ids, labels, masks], plan, max_length, pads } = self;
+        let Concatenated { py, columns, plan, max_length, pads } = self;
         let _pause = GcPause::new(py);
         let with_capacity = |capacity| NewList::with_capacity(py, capacity).ok();
         let mut ids_column = with_capacity(plan.len())?;
         let mut labels_column = with_capacity(plan.len())?;
         let mut masks_column = with_capacity(plan.len())?;
-        let (mut ids, mut labels, mut masks) =
-            (ids.of_each(py), labels.of_each(py), masks.of_each(py));
+        let sequence = |i| {
+            let [ids, labels, mask] = columns.map(|column| column.get(py, i).and_then(Items::of));
+            let (ids, labels, mask) = (ids?, labels?, mask?);
+            let same = labels.len() == ids.len() && mask.len() == ids.len();
+            same.then_some([ids, labels, mask])
+        };
         let mut first = 0;
         // Row by row, not column by column: what one column brings into the cache, the next finds there.
         for packed in plan {
             let mut ids_row = with_capacity(max_length)?;
             let mut labels_row = with_capacity(max_length)?;
             let mut masks_row = with_capacity(max_length)?;
-            for _ in first..packed.end {
-                let ids = ids.next()??;
-                let labels = labels.next()??;
-                let mask = masks.next()??;
-                if labels.len() != ids.len() || mask.len() != ids.len() {
-                    return None;
+            for i in first..packed.end {
+                for column in &columns {
+                    column.prefetch(py, i);
                 }
+                let [ids, labels, mask] = sequence(i)?;
                 NewList::extend_pair(&mut ids_row, ids, &mut labels_row, labels);
                 masks_row.extend(mask);
             }
@@ -333,6 +336,10 @@ impl<'py> Emission for Concatenated<'_, 'py> {
             labels_column.push(labels_row.finish());
             masks_column.push(masks_row.finish());
             first = packed.end;
+        }
+        // Empty sequences at the end are in no row, and have to be of one length all the same.
+        if !(first..columns[0].len()).all(|i| sequence(i).is_some()) {
+            return None;
         }
         Some([ids_column.finish(), labels_column.finish(), masks_column.finish()])
     }

@@ -102,6 +102,7 @@ impl<'py> Emission for Padded<'_, 'py> {
         let _pause = GcPause::new(py);
         let mut table = NewList::with_capacity(py, lists.len()).ok()?;
         for (i, row) in lists.of_each(py).enumerate() {
+            lists.prefetch(py, i);
             let row = row.filter(|row| row.len() <= longest)?;
             table.push(padded(py, row, pad_value, width, right, room(i, width)).ok()?);
         }

@@ -281,6 +281,16 @@ enum RowsNow<'a> {
     Arrow(&'a ArrowLists),
 }
 
+impl Now<'_, '_> {
+    /// Asks for what the rows behind the one that was given last will wait for.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        if let RowsNow::Objects(rows) = &self.rows {
+            rows.prefetch(self.py, self.next - 1);
+        }
+    }
+}
+
 impl<'a> Iterator for Now<'a, '_> {
     type Item = (usize, Option<Items<'a>>);
 
