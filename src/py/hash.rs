@@ -34,6 +34,9 @@ const SHARED: PartSize = PartSize { rows: 256, bytes: 64 << 10 };
 /// Parts in work at a time where several threads share them. UTF-8 copies are held for so long.
 const PARTS: usize = 128;
 
+/// Digests that memory is asked for before they are looked up.
+const AHEAD: usize = 8;
+
 /// What a row costs beside its bytes, in bytes: padding, scheduling, a block begun.
 const ROW_BYTES: usize = 64;
 
@@ -86,7 +89,10 @@ pub fn deduplicate_indices<'py>(
     let mut hashes = NewList::hidden(py, rows.len())?;
     let mut row = 0usize;
     digest(py, &rows, (arguments.pool, asked), |digests| {
-        for digest in digests {
+        for (i, digest) in digests.iter().enumerate() {
+            if let Some(expected) = digests.get(i + AHEAD) {
+                seen.expect(expected);
+            }
             let mut hex = [0; 64];
             write_hex(digest, &mut hex);
             let place = existing.len() + hashes.len();
