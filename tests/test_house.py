@@ -16,6 +16,7 @@ SOURCES = sorted((ROOT / "src").rglob("*.rs"))
 # Each is made for its unsafe code; there is none anywhere else.
 UNSAFE = {
     "src/kernels/lent.rs": "work that outlives no call, on threads that do",
+    "src/kernels/prefetch.rs": "an instruction that takes any address",
     "src/kernels/sha256/four.rs": "the SHA instructions of the CPU, four messages at a time",
     "src/kernels/sha256/lanes.rs": "the SHA instructions of the CPU",
     "src/py/arrow_capsule.rs": "the structs of the Arrow C data interface",

@@ -9,5 +9,6 @@ pub mod multipack;
 pub mod pack;
 pub mod pad;
 pub mod pickle;
+pub mod prefetch;
 pub mod sha256;
 pub mod threads;

@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code)]
 
+use kernels::prefetch::prefetch;
 use pyo3::ffi::{self, Py_ssize_t, PyListObject, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -370,19 +371,6 @@ fn out_of_memory(py: Python<'_>) -> Error {
     Error::Memory
 }
 
-/// Asks for a cache line, where there is such an instruction. Any address will do.
-#[inline(always)]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: it neither reads nor faults, and is part of what every x86_64 has.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
-}
-
 /// Pointers looked at side by side.
 pub const BLOCK: usize = 8;
 
@@ -508,11 +496,11 @@ impl<'a> Items<'a> {
             // The caches hold thousands of rows no more, and a processor only the page of what it knows.
             let most = if self.length < 2048 { 4 * BLOCK } else { 16 * BLOCK };
             for j in (0..next.length.min(most)).step_by(BLOCK) {
-                prefetch(next.first.wrapping_add(j).cast());
+                prefetch(next.first.wrapping_add(j));
             }
         }
         if let Some(row) = self.get(py, i + 2) {
-            prefetch(row.as_ptr().cast());
+            prefetch(row.as_ptr());
         }
     }
 
