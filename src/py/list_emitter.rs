@@ -486,20 +486,20 @@ impl<'a> Items<'a> {
         self.pointers().iter().map(move |&item| Items::of(unsafe { Borrowed::from_ptr(py, item) }))
     }
 
-    /// Asks for what reading the lists or tuples behind the one at `i` will wait for: the next one's
-    /// items, and what says where the one's after it are.
+    /// Asks for what reading the list or tuple at `i` will wait for, its items, and for what says where the
+    /// items of the one behind it are.
     ///
     /// Between two rows lie two calls of the allocator, so no processor looks that far ahead by itself.
     #[inline(always)]
     pub fn prefetch(&self, py: Python<'_>, i: usize) {
-        if let Some(next) = self.get(py, i + 1).and_then(Items::of) {
+        if let Some(next) = self.get(py, i).and_then(Items::of) {
             // The caches hold thousands of rows no more, and a processor only the page of what it knows.
             let most = if self.length < 2048 { 4 * BLOCK } else { 16 * BLOCK };
             for j in (0..next.length.min(most)).step_by(BLOCK) {
                 prefetch(next.first.wrapping_add(j));
             }
         }
-        if let Some(row) = self.get(py, i + 2) {
+        if let Some(row) = self.get(py, i + 1) {
             prefetch(row.as_ptr());
         }
     }

@@ -266,12 +266,9 @@ fn concatenated_lists<'py>(
     pad: Borrowed<'_, 'py, PyAny>,
     label_pad: Borrowed<'_, 'py, PyAny>,
 ) -> Result<Option<Bound<'py, PyAny>>> {
-    let [Some(ids), Some(labels), Some(masks)] = columns.map(Items::of) else {
+    let Some(ids) = Items::of(columns[0]) else {
         return Ok(None);
     };
-    if labels.len() != ids.len() || masks.len() != ids.len() {
-        return Ok(None);
-    }
     let mut lengths = Lengths::of_lists(py, ids);
     let Ok(plan) = plan(&mut lengths, 0, max_length) else {
         return Ok(None);
@@ -281,6 +278,13 @@ fn concatenated_lists<'py>(
     }
     let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
     let pads = [pad, label_pad, zero.as_borrowed()];
+    // Only now: the first look at the machine's memory runs Python code.
+    let [Some(ids), Some(labels), Some(masks)] = columns.map(Items::of) else {
+        return Ok(None);
+    };
+    if labels.len() != ids.len() || masks.len() != ids.len() {
+        return Ok(None);
+    }
     let columns = [ids, labels, masks];
     match emit(Concatenated { py, columns, plan: &plan, max_length, pads }) {
         Some([ids, labels, masks]) => columns_of(py, ids, labels, masks).map(Some),
@@ -322,16 +326,15 @@ impl<'py> Emission for Concatenated<'_, 'py> {
             let mut masks_row = with_capacity(max_length)?;
             for i in first..packed.end {
                 for column in &columns {
-                    column.prefetch(py, i);
+                    column.prefetch(py, i + 1);
                 }
                 let [ids, labels, mask] = sequence(i)?;
                 NewList::extend_pair(&mut ids_row, ids, &mut labels_row, labels);
                 masks_row.extend(mask);
             }
-            let rest = max_length - packed.used;
-            ids_row.repeat(pads[0], rest);
-            labels_row.repeat(pads[1], rest);
-            masks_row.repeat(pads[2], rest);
+            ids_row.repeat(pads[0], max_length - ids_row.len());
+            labels_row.repeat(pads[1], max_length - labels_row.len());
+            masks_row.repeat(pads[2], max_length - masks_row.len());
             ids_column.push(ids_row.finish());
             labels_column.push(labels_row.finish());
             masks_column.push(masks_row.finish());

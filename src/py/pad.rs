@@ -38,8 +38,7 @@ pub fn pad_sequences<'py>(
         }
     };
     let request = Request { target, multiple, truncate };
-    let padded = |lists: Items<'_>, width: usize| {
-        check_memory(py, lists.len(), width).ok()?;
+    let all_padded = |lists: Items<'_>, width: usize| {
         let longest = if truncate { usize::MAX } else { width };
         emit(Padded { py, lists, longest, width, pad_value, right })
     };
@@ -48,7 +47,10 @@ pub fn pad_sequences<'py>(
     if output == Output::Lists
         && let Some(width) = request.given_width()
         && let Some(lists) = Items::of(arguments.required(0))
-        && let Some(table) = padded(lists, width)
+        && check_memory(py, lists.len(), width).is_ok()
+        // Looked at again: the first look at the machine's memory runs Python code.
+        && let Some(lists) = Items::of(arguments.required(0))
+        && let Some(table) = all_padded(lists, width)
     {
         return Ok(table);
     }
@@ -58,7 +60,7 @@ pub fn pad_sequences<'py>(
         plan(longest, rows.lengths(py), request).map_err(|error| Error::from_pad(NAME, error))?;
     if output == Output::Lists {
         check_memory(py, rows.len(), width)?;
-        if let Some(table) = rows.lists().and_then(|lists| padded(lists, width)) {
+        if let Some(table) = rows.lists().and_then(|lists| all_padded(lists, width)) {
             return Ok(table);
         }
         return pad_each(py, &rows, width, pad_value, right)
@@ -102,7 +104,7 @@ impl<'py> Emission for Padded<'_, 'py> {
         let _pause = GcPause::new(py);
         let mut table = NewList::with_capacity(py, lists.len()).ok()?;
         for (i, row) in lists.of_each(py).enumerate() {
-            lists.prefetch(py, i);
+            lists.prefetch(py, i + 1);
             let row = row.filter(|row| row.len() <= longest)?;
             table.push(padded(py, row, pad_value, width, right, room(i, width)).ok()?);
         }

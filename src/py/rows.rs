@@ -41,9 +41,7 @@ impl<'py> TokenRows<'py> {
     #[inline(always)]
     pub fn new(name: &'static str, rows: Borrowed<'_, 'py, PyAny>) -> Result<Self> {
         let source = match Items::of(rows) {
-            Some(items) if items.of_each(rows.py()).all(|row| row.is_some()) => {
-                Source::Lists(rows.to_owned())
-            }
+            Some(items) if all_objects(rows.py(), items) => Source::Lists(rows.to_owned()),
             items => other(name, rows, items.is_some())?,
         };
         Ok(TokenRows { name, source })
@@ -265,7 +263,6 @@ impl<'py> TokenRows<'py> {
 }
 
 /// The rows in order: length, and the objects of the row where it is made of any.
-#[derive(Clone)]
 pub struct Now<'a, 'py> {
     py: Python<'py>,
     rows: RowsNow<'a>,
@@ -273,7 +270,6 @@ pub struct Now<'a, 'py> {
     end: usize,
 }
 
-#[derive(Clone)]
 enum RowsNow<'a> {
     Objects(Items<'a>),
     Known(&'a [usize]),
@@ -282,11 +278,11 @@ enum RowsNow<'a> {
 }
 
 impl Now<'_, '_> {
-    /// Asks for what the rows behind the one that was given last will wait for.
+    /// Asks for what the next rows will wait for.
     #[inline(always)]
     pub fn prefetch(&self) {
         if let RowsNow::Objects(rows) = &self.rows {
-            rows.prefetch(self.py, self.next - 1);
+            rows.prefetch(self.py, self.next);
         }
     }
 }
@@ -354,6 +350,11 @@ fn append_integers<'py>(
     Ok(())
 }
 
+#[inline(always)]
+fn all_objects(py: Python<'_>, rows: Items<'_>) -> bool {
+    rows.of_each(py).all(|row| row.is_some())
+}
+
 /// Rows that are not all exact lists and tuples, in such a one or in something else.
 #[cold]
 #[inline(never)]
@@ -378,7 +379,7 @@ fn outer<'py>(name: &'static str, rows: Borrowed<'_, 'py, PyAny>) -> Result<Sour
     match sequence(rows)? {
         Some(rows) => {
             let items = Items::of(rows.as_borrowed());
-            match items.is_some_and(|items| items.of_each(rows.py()).all(|row| row.is_some())) {
+            match items.is_some_and(|items| all_objects(rows.py(), items)) {
                 true => Ok(Source::Lists(rows)),
                 false => mixed(name, rows),
             }
