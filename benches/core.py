@@ -10,7 +10,8 @@ before anything is timed. Two figures a line:
 - loop: the shortest call of a loop that frees each result at once.
 
 Noise only ever adds time, so the minimum locates; the sides take turns, round by round, so that a
-slow moment of the machine meets both.
+slow moment of the machine meets both. A line takes three seconds: on a shared machine one often
+holds no quiet moment.
 
 The heap keeps the memory that it got (`heap.py`); `--heap as-is` leaves that to glibc and CPython.
 """
@@ -414,7 +415,7 @@ def main() -> None:
             left_out.append(f"{work.name} (one usable thread)")
             continue
         staying = heap.arenas() if work.makes_objects and options.heap == "steady" else []
-        figures = measure(work, 0.2 if options.quick else 1.0)
+        figures = measure(work, 0.2 if options.quick else 3.0)
         del staying
         results.append(figures)
         print(

@@ -199,9 +199,12 @@ impl<'py> TokenRows<'py> {
         Ok(())
     }
 
-    /// Writes the first elements of row `i` to `out`, as many as it holds.
+    /// Writes the first elements of row `i` to `out`, as many as it holds; rows are written in order.
     #[inline]
     pub fn write(&self, py: Python<'py>, i: usize, out: &mut [i64]) -> Result<()> {
+        if let Some(rows) = self.lists() {
+            rows.prefetch(py, i + 1);
+        }
         let mut scratch = Scratch::default();
         match self.row(py, i, &mut scratch)? {
             Row::Objects(items) => {
