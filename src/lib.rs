@@ -8,6 +8,7 @@ use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::py::arguments::look_at_memory;
 use crate::py::dispatch::{self, Override, Side};
 use crate::py::fastcall::{self, FUNCTIONS, Function, PanicError, Way};
 use crate::py::small_ints::check_digits;
@@ -31,6 +32,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ));
     }
     check_digits(py)?;
+    look_at_memory(py);
     // Remembered before any fork, so that a child can tell that it is one.
     kernels::threads::is_forked();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

@@ -1,8 +1,9 @@
 //! Arguments that are not rows: sizes, sides, outputs, threads.
 
+use std::sync::OnceLock;
+
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
 use crate::error::{Error, Result};
@@ -83,32 +84,31 @@ pub fn optional_size(
     }
 }
 
+/// How many elements a result may have, by the memory of the machine.
+static MOST_ELEMENTS: OnceLock<usize> = OnceLock::new();
+
+/// Asks once for the memory of the machine: when the module is loaded, for it runs Python code, which a
+/// call may not while it has views of the caller's lists.
+pub fn look_at_memory(py: Python<'_>) {
+    let asked = || -> PyResult<usize> {
+        let os = py.import("os")?;
+        let ask = |name| os.call_method1("sysconf", (name,))?.extract::<usize>();
+        Ok(ask("SC_PHYS_PAGES")?.saturating_mul(ask("SC_PAGE_SIZE")?))
+    };
+    // Windows promises no more than there is, and has no `sysconf`.
+    let most = asked().map_or(usize::MAX, |memory| memory.saturating_mul(2) / size_of::<i64>());
+    let _ = MOST_ELEMENTS.set(most);
+}
+
 /// Fails where a result of `rows` x `width` tokens is not to be tried: macOS, and Linux where
 /// `vm.overcommit_memory` is 1, promise any memory and end the process that uses it. What is over
 /// twice the physical memory, more than swap makes up for, is not tried.
 #[inline]
-pub fn check_memory(py: Python<'_>, rows: usize, width: usize) -> Result<()> {
-    let elements = rows.saturating_mul(width);
-    if elements <= SMALL_TABLE || elements <= most_elements(py) {
-        return Ok(());
+pub fn check_memory(rows: usize, width: usize) -> Result<()> {
+    match MOST_ELEMENTS.get() {
+        Some(&most) if rows.saturating_mul(width) > most => Err(Error::TableMemory { rows, width }),
+        _ => Ok(()),
     }
-    Err(Error::TableMemory { rows, width })
-}
-
-/// 128 KiB, and in no need of a look at the machine.
-const SMALL_TABLE: usize = 1 << 14;
-
-fn most_elements(py: Python<'_>) -> usize {
-    static MOST: PyOnceLock<usize> = PyOnceLock::new();
-    *MOST.get_or_init(py, || {
-        let asked = || -> PyResult<usize> {
-            let os = py.import("os")?;
-            let ask = |name| os.call_method1("sysconf", (name,))?.extract::<usize>();
-            Ok(ask("SC_PHYS_PAGES")?.saturating_mul(ask("SC_PAGE_SIZE")?))
-        };
-        // Windows promises no more than there is, and has no `sysconf`.
-        asked().map_or(usize::MAX, |memory| memory.saturating_mul(2) / size_of::<i64>())
-    })
 }
 
 /// A number of threads, of which no more than are usable will be used.

@@ -38,7 +38,7 @@ impl<'py> Target<'py> {
         if rows.max(1).checked_mul(width).is_none_or(|count| count > isize::MAX as usize / 8) {
             return Err(Error::TableMemory { rows, width });
         }
-        check_memory(py, rows, width)?;
+        check_memory(rows, width)?;
         let (memory, fresh) = match output {
             Output::Lists | Output::Numpy | Output::Torch => FreshArray::numpy(py, rows, width)
                 .map(|(memory, fresh)| (memory, Some(fresh)))

@@ -37,7 +37,7 @@ pub fn pack_sequences<'py>(
         }
     };
     if output == Output::Lists {
-        check_memory(py, plan.len(), max_length)?;
+        check_memory(plan.len(), max_length)?;
         let tokens = [pad, eos, label_pad];
         return emit(Packed { py, rows: &rows, plan: &plan, max_length, tokens })
             .map_err(|error| error.in_table(py, plan.len(), max_length));
@@ -220,7 +220,7 @@ pub fn concatenate_and_pack<'py>(
     let plan = plan(ids.lengths(py), 0, max_length)
         .map_err(|error| Error::from_pack("input_ids", 0, error))?;
     if output == Output::Lists {
-        check_memory(py, plan.len(), max_length)?;
+        check_memory(plan.len(), max_length)?;
         let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
         let pause = GcPause::new(py);
         let column = |rows, pad| {
@@ -266,25 +266,21 @@ fn concatenated_lists<'py>(
     pad: Borrowed<'_, 'py, PyAny>,
     label_pad: Borrowed<'_, 'py, PyAny>,
 ) -> Result<Option<Bound<'py, PyAny>>> {
-    let Some(ids) = Items::of(columns[0]) else {
-        return Ok(None);
-    };
-    let mut lengths = Lengths::of_lists(py, ids);
-    let Ok(plan) = plan(&mut lengths, 0, max_length) else {
-        return Ok(None);
-    };
-    if !lengths.are_all_seen() || check_memory(py, plan.len(), max_length).is_err() {
-        return Ok(None);
-    }
-    let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
-    let pads = [pad, label_pad, zero.as_borrowed()];
-    // Only now: the first look at the machine's memory runs Python code.
     let [Some(ids), Some(labels), Some(masks)] = columns.map(Items::of) else {
         return Ok(None);
     };
     if labels.len() != ids.len() || masks.len() != ids.len() {
         return Ok(None);
     }
+    let mut lengths = Lengths::of_lists(py, ids);
+    let Ok(plan) = plan(&mut lengths, 0, max_length) else {
+        return Ok(None);
+    };
+    if !lengths.are_all_seen() || check_memory(plan.len(), max_length).is_err() {
+        return Ok(None);
+    }
+    let zero = 0u8.into_pyobject(py).map_err(PyErr::from)?.into_any();
+    let pads = [pad, label_pad, zero.as_borrowed()];
     let columns = [ids, labels, masks];
     match emit(Concatenated { py, columns, plan: &plan, max_length, pads }) {
         Some([ids, labels, masks]) => columns_of(py, ids, labels, masks).map(Some),

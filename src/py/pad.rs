@@ -47,9 +47,7 @@ pub fn pad_sequences<'py>(
     if output == Output::Lists
         && let Some(width) = request.given_width()
         && let Some(lists) = Items::of(arguments.required(0))
-        && check_memory(py, lists.len(), width).is_ok()
-        // Looked at again: the first look at the machine's memory runs Python code.
-        && let Some(lists) = Items::of(arguments.required(0))
+        && check_memory(lists.len(), width).is_ok()
         && let Some(table) = all_padded(lists, width)
     {
         return Ok(table);
@@ -59,7 +57,7 @@ pub fn pad_sequences<'py>(
     let width =
         plan(longest, rows.lengths(py), request).map_err(|error| Error::from_pad(NAME, error))?;
     if output == Output::Lists {
-        check_memory(py, rows.len(), width)?;
+        check_memory(rows.len(), width)?;
         if let Some(table) = rows.lists().and_then(|lists| all_padded(lists, width)) {
             return Ok(table);
         }
@@ -178,7 +176,7 @@ pub fn create_padding_mask<'py>(
         }
         None => 0,
     };
-    check_memory(py, 1, missing)?;
+    check_memory(1, missing)?;
     let mut positions =
         NewList::with_capacity(py, missing).map_err(|error| error.in_table(py, 1, missing))?;
     for position in 0..missing {
